@@ -1,0 +1,1 @@
+"""The kernels that touch samples: Cython, GIL released."""

@@ -1,0 +1,58 @@
+"""What the long-lived tasks share: buses, settings, plugins, health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from .bus import Bus
+from .frame import Frame
+from .health import Health
+
+if TYPE_CHECKING:
+    from .config import ConfigChange, ConfigStore
+    from .pipeline.display import Picture
+    from .pipeline.metrics import MetricsBin
+    from .pipeline.results import PingResult
+    from .plugin_host import PluginHost
+    from .profile import Profile
+    from .settings import SonarSettings
+
+
+@dataclass(slots=True, eq=False)
+class Sonar:
+    """One configured sonar, as the outputs see it."""
+
+    name: str
+    settings: SonarSettings
+    """Effective: the profile's defaults under the operator's settings."""
+    profile: Profile
+    frames: Bus[Frame]
+    pictures: Bus[Picture]
+    last_frame: Frame | None = None
+    """The newest frame, for headers and for viewers that come late."""
+    last_picture: Picture | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """Made once by the appliance; handed to every output and to the web server."""
+
+    data: Path
+    """The data folder; writable."""
+    config: ConfigStore
+    plugins: PluginHost
+    health: Health = field(default_factory=Health)
+    sonars: dict[str, Sonar] = field(default_factory=dict)
+    """By name; changes when the configuration changes."""
+    results: Bus[PingResult] = field(default_factory=lambda: Bus("results"))
+    """Detections and tracks of every sonar, ping by ping."""
+    metrics: Bus[MetricsBin] = field(default_factory=lambda: Bus("metrics"))
+    """Echo metrics of every sonar, per ping and per time bin."""
+    changes: Bus[ConfigChange] = field(default_factory=lambda: Bus("changes"))
+    """Settings that were changed."""
+    stopping: trio.Event = field(default_factory=trio.Event)
+    """Set when the appliance is asked to stop; handlers that may block watch it."""

@@ -1,0 +1,76 @@
+"""Health: the state of every part of the appliance, in one place.
+
+The health page, `/healthz` and the state line of the live page are drawn from `Health.snapshot` and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+STATES = ("starting", "running", "waiting", "failed", "stopped")
+"""waiting: alive but without what it needs (a sonar that does not answer); failed: being restarted after an error."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One supervised part; its owner writes, everybody reads."""
+
+    name: str
+    state: str = "starting"
+    detail: str = ""
+    """What it is doing or waiting for, for people."""
+    restarts: int = 0
+    last_error: str = ""
+    since_utc_s: float = field(default_factory=time.time)
+    statistics: Callable[[], dict[str, Any]] | None = None
+    """Returns counters as JSON-able values; called on the trio thread, must be quick."""
+
+    def set(self, state: str, detail: str = "") -> None:
+        """Change the state; the time of the last change is kept."""
+        assert state in STATES, state
+        if state != self.state:
+            self.since_utc_s = time.time()
+        self.state, self.detail = state, detail
+
+
+class Health:
+    """All parts by name, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.started_utc_s = time.time()
+        self._parts: dict[str, Part] = {}
+
+    def part(self, name: str) -> Part:
+        """Return the part of that name, made on first use."""
+        return self._parts.setdefault(name, Part(name))
+
+    def remove(self, name: str) -> None:
+        """Forget a part that no longer exists (a sonar that was removed)."""
+        self._parts.pop(name, None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no part is failed."""
+        return all(part.state != "failed" for part in self._parts.values())
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "ok": self.ok,
+            "started_utc_s": self.started_utc_s,
+            "parts": [
+                {
+                    "name": part.name,
+                    "state": part.state,
+                    "detail": part.detail,
+                    "since_utc_s": part.since_utc_s,
+                    "restarts": part.restarts,
+                    "last_error": part.last_error,
+                    "statistics": part.statistics() if part.statistics else {},
+                }
+                for part in self._parts.values()
+            ],
+        }

@@ -1,0 +1,1 @@
+"""From frames to tracks and metrics: pure computation, no I/O."""

@@ -1,0 +1,141 @@
+"""What the pipeline gives for each ping: detections, live tracks, ended tracks.
+
+Sonar coordinates, metres: y along the acoustic axis, x to the side of positive bearing, z to the side of positive
+elevation (0 for imaging sonars, which do not measure it). For split beams bearing is the athwartship and elevation the
+alongship angle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+DETECTION = np.dtype(
+    [
+        ("range_m", "f8"),
+        ("bearing_rad", "f8"),
+        ("elevation_rad", "f8"),  # NaN where not measured
+        ("range_sd_m", "f8"),
+        ("bearing_sd_rad", "f8"),
+        ("elevation_sd_rad", "f8"),
+        ("length_m", "f8"),  # extent along range
+        ("width_m", "f8"),  # extent across, along the arc
+        ("area_m2", "f8"),  # sum of the cells' areas
+        ("peak", "f8"),  # intensity, in the unit of the frame
+        ("mean", "f8"),
+        ("total", "f8"),
+        ("snr_db", "f8"),  # peak over the local background
+        ("ts_db", "f8"),  # compensated TS; NaN where not calibrated
+        ("cells", "i4"),
+    ],
+    align=True,
+)
+"""One detection; `PingResult.detections` is a structured array of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackState:
+    """A confirmed track at one ping."""
+
+    id: int
+    """64-bit, never reused, unique over restarts."""
+    state: str
+    """"confirmed" (seen in this ping) or "coasting" (predicted)."""
+    position_m: tuple[float, float, float]
+    velocity_m_s: tuple[float, float, float]
+    covariance: tuple[tuple[float, ...], ...]
+    """Of (x, y) or (x, y, z), m^2."""
+    range_m: float
+    bearing_rad: float
+    elevation_rad: float
+    """0 where not measured."""
+    range_rate_m_s: float
+    bearing_rate_rad_s: float
+    elevation_rate_rad_s: float
+    first_time_s: float
+    hits: int
+    """Pings in which it was seen."""
+    min_range_m: float
+    max_range_m: float
+    min_bearing_rad: float
+    max_bearing_rad: float
+    min_elevation_rad: float
+    max_elevation_rad: float
+    length_m: float
+    """Extents of the last detection."""
+    width_m: float
+    height_m: float
+    """NaN where not measured."""
+    mean_area_m2: float
+    strength_db: float
+    """TS in dB re 1 m2 where calibrated, else relative dB; of the mean over hits of the linear values."""
+    calibrated: bool
+    speed_m_s: float
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSummary:
+    """A confirmed track that has ended."""
+
+    id: int
+    first_time_s: float
+    last_time_s: float
+    hits: int
+    pings: int
+    """Pings between first and last, seen or not."""
+    mean_speed_m_s: float
+    peak_speed_m_s: float
+    path_m: float
+    net_m: float
+    """Distance from first to last position."""
+    straightness: float
+    """net / path, 0..1."""
+    heading_rad: float
+    """Of the net displacement, in sonar coordinates: 0 along +y, positive towards +x."""
+    min_range_m: float
+    max_range_m: float
+    min_bearing_rad: float
+    max_bearing_rad: float
+    min_elevation_rad: float
+    max_elevation_rad: float
+    mean_length_m: float
+    mean_width_m: float
+    mean_area_m2: float
+    strength_db: float
+    calibrated: bool
+    quality: float
+    """0..1; how sure the tracker is that this was one thing that moved."""
+    channel: str = ""
+    label: str = ""
+    """What a classifier called it; empty: none did."""
+    probability: float = math.nan
+    positions: tuple[tuple[float, float, float, float], ...] = ()
+    """(time_s, x_m, y_m, z_m) of each ping, smoothed where the tracker smooths."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PingResult:
+    """Everything that the pipeline found in one ping."""
+
+    sonar_id: str
+    frame_number: int
+    ping_number: int
+    time_s: float
+    received_utc_s: float
+    received_monotonic_s: float
+    channel: str
+    detections: np.ndarray
+    """dtype DETECTION."""
+    tracks: tuple[TrackState, ...]
+    ended: tuple[TrackSummary, ...]
+    notes: tuple[str, ...] = field(default=())
+    """What happened to the pipeline in this ping, for the log: "geometry changed", "flooded", "clock stepped back"."""
+
+
+def to_xyz(range_m: float, bearing_rad: float, elevation_rad: float = 0.0) -> tuple[float, float, float]:
+    """Return sonar coordinates of a point; see the module's docstring."""
+    x, z = math.sin(bearing_rad), math.sin(elevation_rad)
+    return range_m * x, range_m * math.sqrt(max(0.0, 1.0 - x * x - z * z)), range_m * z

@@ -1,0 +1,32 @@
+"""Build of the compiled kernels; everything else is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# No -march: the binary runs on every x86-64 and arm64; hot loops choose their instructions at run time (target_clones).
+# Without errno and traps gcc may vectorise sqrt and divisions.
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function"]
+# NIMS_SANITIZE=address builds the kernels with checks of every memory access, for fuzzing by hand.
+SANITIZE = [f"-fsanitize={os.environ['NIMS_SANITIZE']}", "-g", "-O1"] if os.environ.get("NIMS_SANITIZE") else []
+
+extensions = [
+    Extension(
+        f"nims_ext.{source.stem}",
+        [str(source)],
+        depends=[str(header) for header in source.parent.glob("*.h")],
+        extra_compile_args=FLAGS + SANITIZE,
+        extra_link_args=SANITIZE,
+    )
+    for source in sorted(Path("cython_ext/nims_ext").glob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        language_level=3,
+        compiler_directives={"embedsignature": True, "freethreading_compatible": False},
+    )
+)
