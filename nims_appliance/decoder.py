@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .frame import Arrival, Frame
+from .settings import MountingSettings
 
 if TYPE_CHECKING:
     from .profile import Profile
@@ -105,6 +106,8 @@ class DecoderContext:
     """True if the bytes come from a device that can be talked to; False for files."""
     want_samples: bool = False
     """True if the pipeline wants complex samples beside the intensity."""
+    mounting: MountingSettings = MountingSettings()
+    """How the head sits: imaging decoders turn the bearings (and columns) of every frame by it."""
 
 
 @dataclass(frozen=True, slots=True)

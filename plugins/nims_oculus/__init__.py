@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Blueprint Subsea Oculus: driver of the TCP stream and its files."""
