@@ -22,6 +22,8 @@ from .frame import Arrival, Frame
 from .settings import MountingSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .profile import Profile
 
 
@@ -128,40 +130,48 @@ class Driver:
     """Whether the first bytes (up to 64 KiB) look like this driver's data; must not raise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SimulatedPing:
-    """What a simulated device hears in one ping, from the scene model; linear power, like Frame."""
+    """What a simulated device hears in one ping."""
 
     number: int
     time_s: float
-    samples: Any
-    """complex64, shape (samples, beams)."""
-    range_m: Any
-    bearing_rad: Any
-    along_rad: Any = None
-    athwart_rad: Any = None
+    """Seconds since 1970-01-01 UTC on the device's clock."""
+    samples: np.ndarray
+    """complex64, shape (samples, beams); |z|^2 is power."""
+    range_m: np.ndarray
+    bearing_rad: np.ndarray
+    along_rad: np.ndarray | None = None
+    athwart_rad: np.ndarray | None = None
     """float32 (samples,) for split-beam devices, which have one beam."""
+    truth: tuple[Any, ...] = ()
+    """The animals that are really there (`nims_simulator.swarm.Animal` for the built-in scene), for tests."""
 
 
 class SimulatedDevice(Protocol):
-    """The device's side of the wire, without I/O."""
+    """The device's side of the wire, without I/O, clock or thread; driven by `simulate.serve_simulator`.
 
-    samples: int
-    beams: int
-    range_m: tuple[float, float]
-    """Nearest and farthest range of the simulated window, m."""
-    sector_rad: float
+    All clients of a device see the same pings, as with the real ones.
+    """
+
     rate_hz: float
-
-    def encode(self, ping: SimulatedPing) -> list[bytes]:
-        """Return the packets of one ping: chunks of a stream, or datagrams."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Take bytes that a client sent (TCP); return the answer."""
+    """Pings a second; may change when a client asks for it."""
 
     @property
     def pinging(self) -> bool:
         """False while the device waits for a command to start."""
+
+    def ping(self, number: int, time_s: float) -> SimulatedPing:
+        """Return what is heard now. Pings are asked for in order of time; may run in a worker thread."""
+
+    def encode(self, ping: SimulatedPing) -> list[bytes]:
+        """Return the packets of one ping: chunks of a stream, or datagrams. May run in a worker thread."""
+
+    def idle(self) -> bytes:
+        """Return what a device that is not pinging sends about once a second; empty for nothing."""
+
+    def receive(self, data: bytes) -> tuple[int, bytes]:
+        """Take what a client has sent so far (TCP); return (bytes consumed, answer). Garbage is consumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +185,4 @@ class Simulator:
     """"tcp" (listens, like the device) or "udp" (sends to a receiver)."""
     default_port: int
     make: Callable[..., SimulatedDevice]
-    """make(rate_hz=..., beams=..., samples=...) with None for the device's default."""
-    split_beam: bool = False
+    """make(rate_hz=..., beams=..., samples=..., seed=...) with None for the device's default."""
