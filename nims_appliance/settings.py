@@ -7,7 +7,7 @@ changed in the browser and is marked ``extra={"restart": "appliance"}``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """Base of all settings: immutable, and a misspelt key is an error."""
 
 
-class DetectorSettings(Settings):
+class DetectorSettings(Settings, frozen=True):
     """How animals are told from background in one ping."""
 
     method: Annotated[
@@ -38,7 +38,7 @@ class DetectorSettings(Settings):
     legacy_min_cells: Annotated[int, Meta(ge=1, description="legacy: smallest group of cells")] = 1
 
 
-class SingleTargetSettings(Settings):
+class SingleTargetSettings(Settings, frozen=True):
     """Single-target detection on split-beam pings (Soule et al. 1997)."""
 
     min_ts_db: Annotated[float, Meta(description="Weakest compensated target strength, dB re 1 m2")] = -50.0
@@ -48,7 +48,7 @@ class SingleTargetSettings(Settings):
     max_gain_compensation_db: Annotated[float, Meta(gt=0, description="Largest two-way beam compensation, dB")] = 6.0
 
 
-class TrackerSettings(Settings):
+class TrackerSettings(Settings, frozen=True):
     """How detections become tracks."""
 
     process_noise_m2_s3: Annotated[float, Meta(gt=0, description="Spectral density of acceleration; fish 0.05-0.5, mammals 0.5-2")] = 0.1
@@ -57,7 +57,7 @@ class TrackerSettings(Settings):
     false_tracks_per_hour: Annotated[float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")] = 1.0
 
 
-class MetricsSettings(Settings):
+class MetricsSettings(Settings, frozen=True):
     """Echo metrics (Urmy et al. 2012)."""
 
     depth_bin_m: Annotated[float, Meta(gt=0, description="Height of a depth bin, metres; 0.5 in the paper")] = 0.5
@@ -67,14 +67,14 @@ class MetricsSettings(Settings):
     max_range_m: Annotated[float, Meta(gt=0, description="Farthest range that counts, metres")] = 1e6
 
 
-class MountingSettings(Settings):
+class MountingSettings(Settings, frozen=True):
     """How the head sits on its mount."""
 
-    bearing_sign: Annotated[int, Meta(ge=-1, le=1, description="1 or -1: which side the sonar calls positive")] = 1
+    bearing_sign: Annotated[Literal[-1, 1], Meta(description="1 or -1: which side the sonar calls positive")] = 1
     inverted: Annotated[bool, Meta(description="The head hangs upside down: left and right are exchanged")] = False
 
 
-class SonarSettings(Settings):
+class SonarSettings(Settings, frozen=True):
     """One sonar: its profile and link are all it needs; the rest overrides the profile."""
 
     profile: Annotated[str, Meta(description="Name of the firmware profile, as `nims profiles` lists it")]
@@ -86,11 +86,11 @@ class SonarSettings(Settings):
     single_target: SingleTargetSettings = SingleTargetSettings()
     tracker: TrackerSettings = TrackerSettings()
     metrics: MetricsSettings = MetricsSettings()
-    driver: dict[str, Any] = {}
+    driver: dict[str, Any] = msgspec.field(default_factory=dict)
     """The driver's own settings, checked against `Driver.settings_type`."""
 
 
-class WebSettings(Settings):
+class WebSettings(Settings, frozen=True):
     """The browser's side."""
 
     host: Annotated[str, Meta(description="Address to listen on; 127.0.0.1 is this computer only, 0.0.0.0 everybody")] = "127.0.0.1"
@@ -98,7 +98,7 @@ class WebSettings(Settings):
     picture_rate_hz: Annotated[float, Meta(gt=0, le=50, description="Most pictures a second sent to one browser")] = 10.0
 
 
-class TrackServerSettings(Settings):
+class TrackServerSettings(Settings, frozen=True):
     """The track server for programs."""
 
     host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
@@ -106,9 +106,9 @@ class TrackServerSettings(Settings):
     max_clients: Annotated[int, Meta(ge=1)] = 64
 
 
-class ApplianceSettings(Settings):
+class ApplianceSettings(Settings, frozen=True):
     """config.yaml as a whole."""
 
-    sonars: dict[str, SonarSettings] = {}
+    sonars: dict[str, SonarSettings] = msgspec.field(default_factory=dict)
     web: WebSettings = WebSettings()
     tracks: TrackServerSettings = TrackServerSettings()
