@@ -66,7 +66,7 @@ class BusStatistics:
 class Subscription(Generic[T]):
     """One subscriber's end of a bus; iterate over it in one task only.
 
-    The iteration ends when the bus is closed and the queue has been drained.
+    The iteration ends when the bus is closed, or its ``with`` block has been left, and the queue has been drained.
     """
 
     def __init__(self, bus: Bus[T], name: str, policy: Policy) -> None:
@@ -74,6 +74,7 @@ class Subscription(Generic[T]):
         self._policy = policy
         self._queue: deque[tuple[float, T]] = deque()
         self._wake = trio.Event()
+        self._left = False
         self.name = name
         self.delivered = 0
         self.dropped = 0
@@ -91,11 +92,11 @@ class Subscription(Generic[T]):
         """Return the next item, waiting for it; always a checkpoint.
 
         Raises:
-          trio.EndOfChannel: the bus is closed and nothing is left.
+          trio.EndOfChannel: the bus is closed or was left, and nothing is left in the queue.
         """
         await trio.lowlevel.checkpoint()
         while not self._queue:
-            if self._bus.closed:
+            if self._bus.closed or self._left:
                 raise trio.EndOfChannel
             self._wake = trio.Event()
             await self._wake.wait()
@@ -111,6 +112,11 @@ class Subscription(Generic[T]):
             return await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+    @property
+    def queued(self) -> int:
+        """Items that wait now."""
+        return len(self._queue)
 
     def statistics(self) -> SubscriberStatistics:
         """Return this subscriber's counters."""
@@ -151,6 +157,13 @@ class Bus(Generic[T]):
             yield subscription
         finally:
             self._subscriptions.remove(subscription)
+            subscription._left = True
+            subscription._wake.set()
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribe at present."""
+        return len(self._subscriptions)
 
     def close(self) -> None:
         """End every subscriber's iteration once it has drained its queue."""

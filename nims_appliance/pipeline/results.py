@@ -133,6 +133,8 @@ class PingResult:
     ended: tuple[TrackSummary, ...]
     notes: tuple[str, ...] = field(default=())
     """What happened to the pipeline in this ping, for the log: "geometry changed", "flooded", "clock stepped back"."""
+    final: bool = False
+    """True: not a ping, but the tracks that ended with the pipeline, under the stamps of its last ping."""
 
 
 def to_xyz(range_m: float, bearing_rad: float, elevation_rad: float = 0.0) -> tuple[float, float, float]:
