@@ -10,6 +10,7 @@ from nims_ext.ek60 import decode_angles, decode_power
 from nims_ext.pool import Pool
 
 from nims_appliance.frame import Calibration, Frame, Pose
+from nims_appliance.settings import MountingSettings
 
 from . import wire
 
@@ -86,7 +87,10 @@ USUAL_BEAMWIDTH_RAD = math.radians(7.0)
 class FrameMaker:
     """Makes frames of one sounder; keeps the memory pool and the last range axis of each channel."""
 
-    def __init__(self) -> None:
+    def __init__(self, mounting: MountingSettings) -> None:
+        # A head that hangs upside down is turned half about its axis: both angles change sign.
+        self._along_sign = -1.0 if mounting.inverted else 1.0
+        self._athwart_sign = self._along_sign * (-1.0 if mounting.bearing_sign < 0 else 1.0)
         self._pool = Pool()
         self._axes: dict[str, tuple[tuple[int, int, float], np.ndarray]] = {}
         self._bearing_rad = np.zeros(1)
@@ -118,10 +122,10 @@ class FrameMaker:
             decode_angles(
                 angles[0],
                 angles[1],
-                wire.ELECTRICAL_DEG_PER_STEP / transducer.angle_sensitivity_athwart,
-                transducer.angle_offset_athwart_deg,
-                wire.ELECTRICAL_DEG_PER_STEP / transducer.angle_sensitivity_along,
-                transducer.angle_offset_along_deg,
+                self._athwart_sign * wire.ELECTRICAL_DEG_PER_STEP / transducer.angle_sensitivity_athwart,
+                self._athwart_sign * transducer.angle_offset_athwart_deg,
+                self._along_sign * wire.ELECTRICAL_DEG_PER_STEP / transducer.angle_sensitivity_along,
+                self._along_sign * transducer.angle_offset_along_deg,
                 athwart_rad,
                 along_rad,
             )

@@ -131,10 +131,11 @@ class Ek500Decoder:
     """
 
     def __init__(self, context: DecoderContext) -> None:
-        self.statistics = Ek500Statistics()
+        self._clock = Ek500Statistics()
+        self.statistics: DecoderStatistics = self._clock
         self._settings: Ek60Settings = context.settings
         self._limits = context.profile.limits
-        self._frames = FrameMaker()
+        self._frames = FrameMaker(context.mounting)
         self._senders: dict[str, _Sender] = {}
 
     def on_connect(self) -> bytes:
@@ -303,7 +304,7 @@ class Ek500Decoder:
                 f"computer's clock: set its clock, or zone_offset_hours (now {self._settings.zone_offset_hours:g})",
             )
             return
-        self.statistics.clock_difference_s = arrival.utc_s - time_s
+        self._clock.clock_difference_s = arrival.utc_s - time_s
         channel.pings += 1
         settings = self._effective(source, channel.digit)
         header = PingHeader(

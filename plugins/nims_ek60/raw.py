@@ -48,7 +48,7 @@ class RawDecoder:
     def __init__(self, context: DecoderContext) -> None:
         self.statistics = DecoderStatistics()
         self._limits = context.profile.limits
-        self._frames = FrameMaker()
+        self._frames = FrameMaker(context.mounting)
         self._forget()
 
     def _forget(self) -> None:
