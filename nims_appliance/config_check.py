@@ -31,6 +31,8 @@ def check_struct(kind: type, values: Any, path: Path, report: Report) -> Any:
     Unlike `msgspec.convert` it goes on after the first error and knows the name of every key. Returns None if a field
     without a default is missing or wrong, or if the struct's own `__post_init__` refuses the combination.
     """
+    if values is None:  # a section with nothing in it
+        values = {}
     if not isinstance(values, dict):
         report(path, f"expected keys and values, got {show(values)}")
         values = {}

@@ -53,7 +53,7 @@ class _Refused(yaml.YAMLError):
 
     def __init__(self, problem: str, event: yaml.Event) -> None:
         super().__init__(problem)
-        self.line = event.start_mark.line + 1
+        self.line = event.start_mark.line + 1 if event.start_mark else 1
 
 
 class _Loader(_Resolver, yaml.SafeLoader):
@@ -174,7 +174,10 @@ def merge(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     merged = dict(low)
     for key, value in high.items():
         below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = merge(below, value)
+        elif not (isinstance(below, dict) and value is None):  # a section with nothing in it
+            merged[key] = value
     return merged
 
 

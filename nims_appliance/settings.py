@@ -1,8 +1,8 @@
 """Every setting there is, as typed structs: the one schema that checks files, draws forms and documents itself.
 
 A field's name carries its unit. `Meta` gives the sentence shown beside the field and its bounds. A setting that takes
-effect only when its sonar restarts is marked with ``extra={"restart": "sonar"}``; one that needs a new process cannot be
-changed in the browser and is marked ``extra={"restart": "appliance"}``.
+effect only when its sonar restarts is marked with ``extra={"restart": "sonar"}``; one that needs a new process cannot
+be changed in the browser and is marked ``extra={"restart": "appliance"}``.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ class DetectorSettings(Settings, frozen=True):
     """How animals are told from background in one ping."""
 
     method: Annotated[
-        str, Meta(pattern="^(adaptive|legacy)$", description="adaptive, or legacy: mean + k standard deviations as in NIMS 2016")
+        str,
+        Meta(
+            pattern="^(adaptive|legacy)$",
+            description="adaptive, or legacy: mean + k standard deviations as in NIMS 2016",
+        ),
     ] = "adaptive"
     false_alarms_per_ping: Annotated[
-        float, Meta(gt=0, le=100, description="Detections per ping that noise alone may cause; the one knob of sensitivity")
+        float,
+        Meta(gt=0, le=100, description="Detections per ping that noise alone may cause; the one knob of sensitivity"),
     ] = 0.1
     background_s: Annotated[float, Meta(gt=0, le=3600, description="How far back the background looks, seconds")] = 30.0
     min_range_m: Annotated[float, Meta(ge=0, description="Ignore everything nearer, metres")] = 0.0
     max_range_m: Annotated[float, Meta(gt=0, description="Ignore everything farther, metres")] = 1e6
     max_detections: Annotated[
-        int, Meta(ge=1, le=10_000, description="Keep the strongest so many of a ping; a flooded ping is cut and counted")
+        int,
+        Meta(ge=1, le=10_000, description="Keep the strongest so many of a ping; a flooded ping is cut and counted"),
     ] = 1000
     legacy_threshold_sd: Annotated[float, Meta(gt=0, description="legacy: threshold in standard deviations")] = 3.0
     legacy_min_cells: Annotated[int, Meta(ge=1, description="legacy: smallest group of cells")] = 1
@@ -44,17 +50,23 @@ class SingleTargetSettings(Settings, frozen=True):
     min_ts_db: Annotated[float, Meta(description="Weakest compensated target strength, dB re 1 m2")] = -50.0
     min_echo_length: Annotated[float, Meta(gt=0, description="Shortest echo at -6 dB, in pulse lengths")] = 0.8
     max_echo_length: Annotated[float, Meta(gt=0, description="Longest echo at -6 dB, in pulse lengths")] = 1.8
-    max_phase_sd_steps: Annotated[float, Meta(gt=0, description="Largest scatter of phase, steps of 180/128 electrical degrees")] = 8.0
+    max_phase_sd_steps: Annotated[
+        float, Meta(gt=0, description="Largest scatter of phase, steps of 180/128 electrical degrees")
+    ] = 8.0
     max_gain_compensation_db: Annotated[float, Meta(gt=0, description="Largest two-way beam compensation, dB")] = 6.0
 
 
 class TrackerSettings(Settings, frozen=True):
     """How detections become tracks."""
 
-    process_noise_m2_s3: Annotated[float, Meta(gt=0, description="Spectral density of acceleration; fish 0.05-0.5, mammals 0.5-2")] = 0.1
+    process_noise_m2_s3: Annotated[
+        float, Meta(gt=0, description="Spectral density of acceleration; fish 0.05-0.5, mammals 0.5-2")
+    ] = 0.1
     max_speed_m_s: Annotated[float, Meta(gt=0, description="Fastest animal expected, metres a second")] = 5.0
     max_gap_s: Annotated[float, Meta(gt=0, description="A track ends when unseen for so long, seconds")] = 1.0
-    false_tracks_per_hour: Annotated[float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")] = 1.0
+    false_tracks_per_hour: Annotated[
+        float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")
+    ] = 1.0
 
 
 class MetricsSettings(Settings, frozen=True):
@@ -78,9 +90,16 @@ class SonarSettings(Settings, frozen=True):
     """One sonar: its profile and link are all it needs; the rest overrides the profile."""
 
     profile: Annotated[str, Meta(description="Name of the firmware profile, as `nims profiles` lists it")]
-    link: Annotated[str, Meta(description="tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile")]
+    link: Annotated[
+        str, Meta(description="tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile")
+    ]
     enabled: bool = True
-    channel: Annotated[str, Meta(description="Multi-channel sounder: detect on the channel whose name contains this; empty: the first with angles")] = ""
+    channel: Annotated[
+        str,
+        Meta(
+            description="Multi-channel sounder: use the channel whose name contains this; empty: the first with angles"
+        ),
+    ] = ""
     mounting: MountingSettings = MountingSettings()
     detector: DetectorSettings = DetectorSettings()
     single_target: SingleTargetSettings = SingleTargetSettings()
@@ -93,17 +112,29 @@ class SonarSettings(Settings, frozen=True):
 class WebSettings(Settings, frozen=True):
     """The browser's side."""
 
-    host: Annotated[str, Meta(description="Address to listen on; 127.0.0.1 is this computer only, 0.0.0.0 everybody")] = "127.0.0.1"
-    port: Port = 8080
-    picture_rate_hz: Annotated[float, Meta(gt=0, le=50, description="Most pictures a second sent to one browser")] = 10.0
+    host: Annotated[
+        str,
+        Meta(
+            extra={"restart": "appliance"},
+            description="Address to listen on; 127.0.0.1 is this computer only, 0.0.0.0 everybody",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(extra={"restart": "appliance"}, description="TCP port of the pages")] = 8080
+    picture_rate_hz: Annotated[float, Meta(gt=0, le=50, description="Most pictures a second sent to one browser")] = (
+        10.0
+    )
+    names: Annotated[
+        list[str],
+        Meta(description="Other names under which browsers reach this computer, beside its own name and addresses"),
+    ] = []
 
 
 class TrackServerSettings(Settings, frozen=True):
     """The track server for programs."""
 
-    host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
-    port: Port = 8001
-    max_clients: Annotated[int, Meta(ge=1)] = 64
+    host: Annotated[str, Meta(extra={"restart": "appliance"}, description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(extra={"restart": "appliance"}, description="TCP port of the track server")] = 8001
+    max_clients: Annotated[int, Meta(extra={"restart": "appliance"}, ge=1)] = 64
 
 
 class ApplianceSettings(Settings, frozen=True):

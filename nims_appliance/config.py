@@ -1,0 +1,228 @@
+"""ConfigStore: every setting, typed, with the place that it came from; changed while the appliance runs.
+
+Layers, each over the one before: defaults, firmware profile, config.yaml (the operator's, never written here),
+overrides.yaml (what was changed in the browser), environment, command line. A file that cannot be used never raises:
+`errors` says why, line by line, and the appliance runs in safe mode, without sonars.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from .bus import Bus
+from .config_build import Built, Layer, build, plain
+from .config_file import HEADER, read_config_file, set_aside, write_overrides
+from .config_schema import make_schema, restart_of
+from .config_yaml import Document, dump_document, leaves, merge, parse_scalar, read_document
+from .errors import ConfigError
+from .settings import ApplianceSettings, SonarSettings
+
+if TYPE_CHECKING:
+    from .plugin_host import PluginHost
+    from .profile import Profile
+
+CONFIG_FILE = "config.yaml"
+OVERRIDES_FILE = "overrides.yaml"
+ENVIRONMENT_PREFIX = "NIMS_"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """Settings that have just taken effect."""
+
+    changes: dict[str, Any]
+    """By dotted key; None for one that went back to what lies below."""
+    author: str
+    """Who changed them, as given to `ConfigStore.change`; a page does not need its own change back."""
+    before: ApplianceSettings
+    after: ApplianceSettings
+
+
+class ConfigStore:
+    """The settings of one appliance. Made by `load`; `change` is for the trio thread only."""
+
+    def __init__(
+        self, data: Path, plugins: PluginHost, layers: list[Layer], errors: list[str], warnings: list[str]
+    ) -> None:
+        self.data = data
+        self.plugins = plugins
+        self.changes: Bus[ConfigChange] = Bus("config changes")
+        self.warnings = warnings
+        """What was ignored in overrides.yaml and the environment, and why."""
+        self._layers = layers
+        self._file_errors = errors
+        self._lock = trio.Lock()
+        self._use(build(layers, plugins))
+
+    def _use(self, built: Built) -> None:
+        self._built = built
+        self.errors = list(dict.fromkeys(self._file_errors + [str(problem) for problem in built.problems]))
+        """All that is wrong in config.yaml, the environment and the command line; not empty: safe mode."""
+        self.current = msgspec.structs.replace(built.settings, sonars={}) if self.errors else built.settings
+        """Effective settings: profiles' defaults under the operator's. In safe mode without sonars."""
+
+    @classmethod
+    def load(
+        cls,
+        data: Path,
+        *,
+        plugins: PluginHost,
+        environ: Mapping[str, str] | None = None,
+        command_line: Mapping[str, Any] | None = None,
+    ) -> ConfigStore:
+        """Return the settings of a data folder, which need not exist; never raises for what is in its files.
+
+        `environ` is usually ``os.environ`` (None: no variables count); `command_line` has dotted keys.
+        """
+        config = read_config_file(data / CONFIG_FILE)
+        overrides = read_config_file(data / OVERRIDES_FILE)
+        warnings: list[str] = []
+        if overrides.errors:
+            warnings += [f"{text}; no change made in the browser counts" for text in overrides.errors]
+            warnings.append(set_aside(data / OVERRIDES_FILE))
+            overrides = Document(OVERRIDES_FILE)
+        base = [Layer.of_document(config), Layer.of_document(overrides)]
+        environment = _environment_layer(environ or {}, merge(config.values, overrides.values), warnings)
+        line = Layer.of_values({_split(key): (value, "command line") for key, value in (command_line or {}).items()})
+        layers = [*base, environment, line]
+        stale = [problem for problem in build(layers, plugins).problems if problem.layer is layers[1]]
+        if stale:
+            # What was valid when it was saved need not be any more: a sonar was renamed, a plugin is gone.
+            warnings += [f"{problem}; this change made in the browser is ignored" for problem in stale]
+            layers[1] = layers[1].without(problem.path for problem in stale)
+        return cls(data, plugins, layers, list(config.errors), warnings)
+
+    def sonar(self, name: str) -> SonarSettings:
+        """Return the effective settings of a sonar: the operator's over its profile's.
+
+        Raises:
+          ConfigError: there is no sonar of that name.
+        """
+        try:
+            return self.current.sonars[name]
+        except KeyError:
+            raise ConfigError(f"no sonar {name!r} is configured") from None
+
+    def profile(self, name: str) -> Profile:
+        """Return a firmware profile by its name.
+
+        Raises:
+          ProfileError: there is none; names what comes close.
+        """
+        return self.plugins.profile(name)
+
+    def origin(self, key: str) -> str:
+        """Return where the value of a dotted key comes from: "default", "config.yaml:12", "command line", ..."""
+        return self._built.origin(_split(key))
+
+    def values(self) -> dict[str, Any]:
+        """Return the effective settings as JSON-able values."""
+        return plain(self.current)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of all settings; see `config_schema.make_schema`."""
+        return make_schema(self.plugins.drivers.values())
+
+    async def change(self, changes: Mapping[str, Any], author: str) -> ConfigChange:
+        """Check settings as a whole, save them and put them into effect; all of them or none.
+
+        `changes` has dotted keys ("sonars.pen.detector.min_range_m"). None takes a change back: what config.yaml, the
+        profile or the default says counts again. Several at once wait for each other.
+
+        Raises:
+          ConfigError: a key or value is wrong, the setting needs a restart of the appliance or is held by the
+            environment or the command line, or overrides.yaml cannot be written. Nothing has changed then.
+        """
+        async with self._lock:
+            config, overrides, *fixed = self._layers
+            changed = Layer(copy.deepcopy(overrides.values), {})
+            for key, value in changes.items():
+                path = _split(key)
+                for layer in fixed:
+                    if path in layer.places:
+                        raise ConfigError(f"{key}: held by the {layer.places[path]}; change it there")
+                if value is None:
+                    changed.remove(path)
+                else:
+                    changed.set(path, copy.deepcopy(value))
+            self._check_buildable([config, _reread(changed), *fixed])
+            below = plain(build([config], self.plugins).settings)
+            for path, value in list(leaves(changed.values)):
+                # Only differences are kept, so that a later edit of config.yaml is not masked by what never changed.
+                if _same(_get(below, path), value):
+                    changed.remove(path)
+            layers = [config, _reread(changed), *fixed]
+            built = self._check_buildable(layers)
+            self._check_restart(built)
+            await trio.to_thread.run_sync(write_overrides, self.data / OVERRIDES_FILE, dump_document(changed.values))
+            before = self.current
+            self._layers = layers
+            self._use(built)
+            change = ConfigChange(dict(changes), author, before, self.current)
+            self.changes.publish(change)
+            return change
+
+    def _check_buildable(self, layers: list[Layer]) -> Built:
+        built = build(layers, self.plugins)
+        errors = self._file_errors + [str(problem) for problem in built.problems]
+        if errors:
+            raise ConfigError("; ".join(errors))
+        return built
+
+    def _check_restart(self, built: Built) -> None:
+        before = self.values()
+        for path, value in leaves(plain(built.settings)):
+            if path[0] != "sonars" and restart_of(path) == "appliance" and not _same(_get(before, path), value):
+                key = ".".join(path)
+                raise ConfigError(f"{key}: takes effect at the start only; set it in {CONFIG_FILE} and restart")
+
+
+def _environment_layer(environ: Mapping[str, str], below: dict[str, Any], warnings: list[str]) -> Layer:
+    """Return the settings that variables give: NIMS_WEB__PORT=8081, levels joined by two underscores."""
+    values: dict[tuple[str, ...], tuple[Any, str]] = {}
+    sections = [field.name for field in msgspec.structs.fields(ApplianceSettings)]
+    sonars = below.get("sonars")
+    names = {name.lower(): name for name in sonars} if isinstance(sonars, dict) else {}
+    for variable in sorted(environ):
+        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not environ[variable]:
+            continue
+        if "__" not in key:
+            if any(key.startswith(f"{section}_") for section in sections):
+                example = f"{ENVIRONMENT_PREFIX}WEB__PORT"
+                warnings.append(f"environment {variable}: ignored; write two underscores between levels: {example}")
+            continue
+        path = tuple(key.split("__"))
+        if path[0] == "sonars":
+            path = (path[0], names.get(path[1], path[1]), *path[2:])
+        values[path] = (parse_scalar(environ[variable]), f"environment {variable}")
+    return Layer.of_values(values)
+
+
+def _reread(layer: Layer) -> Layer:
+    """Return the layer as it will be read from the file, with the lines of its keys."""
+    document = read_document(HEADER + dump_document(layer.values), OVERRIDES_FILE)
+    if document.errors:
+        raise ConfigError("; ".join(document.errors))
+    return Layer.of_document(document)
+
+
+def _split(key: str) -> tuple[str, ...]:
+    return tuple(key.split("."))
+
+
+def _get(values: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

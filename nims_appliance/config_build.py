@@ -1,0 +1,210 @@
+"""Builds the settings from their layers, and knows for every value which layer it came from."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .config_check import check_struct
+from .config_yaml import Document, Path, leaves, merge
+from .errors import LinkError, ProfileError
+from .links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
+from .settings import ApplianceSettings
+
+if TYPE_CHECKING:
+    from .decoder import Driver
+    from .plugin_host import PluginHost
+    from .profile import Profile
+
+_SONAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """Values that one place gives, and where exactly in it each key is."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[Path, str] = field(default_factory=dict)
+    """"config.yaml:12", "environment NIMS_WEB__PORT", ...; keys of mappings have one too."""
+
+    @classmethod
+    def of_document(cls, document: Document) -> Layer:
+        """Return the layer of a file."""
+        return cls(document.values, {path: f"{document.origin}:{line}" for path, line in document.lines.items()})
+
+    @classmethod
+    def of_values(cls, values: Mapping[Path, tuple[Any, str]]) -> Layer:
+        """Return a layer of single values by path, each with its place."""
+        layer = cls()
+        for path, (value, place) in values.items():
+            layer.set(path, value)
+            for length in range(1, len(path) + 1):
+                layer.places.setdefault(path[:length], place)
+        return layer
+
+    def get(self, path: Path) -> Any:
+        """Return the value of a path; None where there is none."""
+        value: Any = self.values
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def set(self, path: Path, value: Any) -> None:
+        """Put a value in; mappings above it are made as needed."""
+        values = self.values
+        for key in path[:-1]:
+            if not isinstance(values.get(key), dict):
+                values[key] = {}
+            values = values[key]
+        values[path[-1]] = value
+
+    def remove(self, path: Path) -> None:
+        """Take a value out, and the mappings above it that are empty then."""
+        parent = self.get(path[:-1])
+        if isinstance(parent, dict):
+            parent.pop(path[-1], None)
+            if not parent and len(path) > 1:
+                self.remove(path[:-1])
+
+    def without(self, paths: Iterable[Path]) -> Layer:
+        """Return a copy without these values; for a path that is not there, the nearest key above it goes."""
+        layer = Layer(copy.deepcopy(self.values), self.places)
+        for path in paths:
+            while path and path not in self.places:
+                path = path[:-1]
+            if path:
+                layer.remove(path)
+        return layer
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One value that cannot be used."""
+
+    path: Path
+    text: str
+    place: str
+    layer: Layer | None
+    """Whose value it is; None for a default of a profile."""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, ".".join(self.path), self.text) if part)
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """What came out of the layers."""
+
+    settings: ApplianceSettings
+    problems: list[Problem]
+    layers: list[Layer]
+    profile_places: dict[Path, str]
+
+    def place(self, path: Path) -> tuple[str, Layer | None]:
+        """Return the place that gave a value, or the nearest key above it, and its layer."""
+        for layer in reversed(self.layers):
+            if path in layer.places:
+                return layer.places[path], layer
+        if path in self.profile_places:
+            return self.profile_places[path], None
+        for length in range(len(path) - 1, 0, -1):
+            # The lowest layer is the one that introduced it.
+            for layer in self.layers:
+                if path[:length] in layer.places:
+                    return layer.places[path[:length]], layer
+        return "", None
+
+    def origin(self, path: Path) -> str:
+        """Return the place of a value, or "default"."""
+        for layer in reversed(self.layers):
+            if path in layer.places:
+                return layer.places[path]
+        return self.profile_places.get(path, "default")
+
+
+def build(layers: list[Layer], plugins: PluginHost) -> Built:
+    """Return the settings that layers make, lowest first; what cannot be used is a problem and has its default."""
+    built = Built(ApplianceSettings(), [], layers, {})
+
+    def report(path: Path, text: str) -> None:
+        built.problems.append(Problem(path, text, *built.place(path)))
+
+    values: dict[str, Any] = {}
+    for layer in layers:
+        values = merge(values, layer.values)
+    values = {key: value for key, value in values.items() if value is not None}
+    sonars = values.get("sonars", {})
+    if isinstance(sonars, dict):
+        values["sonars"] = {
+            name: _lay_over_profile(name, sonar, plugins, built, report) for name, sonar in sonars.items()
+        }
+    settings = check_struct(ApplianceSettings, values, (), report)
+    if settings is not None:
+        built.settings = settings
+        for name, sonar in settings.sonars.items():
+            if sonar.profile in plugins.profiles:
+                _check_link(("sonars", name, "link"), sonar.link, plugins.profiles[sonar.profile], plugins, report)
+    return built
+
+
+def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, report: Any) -> Any:
+    """Return the values of one sonar over the defaults of its profile; check what only the profile knows."""
+    path = ("sonars", name)
+    if not _SONAR_NAME.fullmatch(name):
+        report(path, "expected a name of letters, digits, - and _, at most 32")
+    if not isinstance(sonar, dict) or not isinstance(sonar.get("profile"), str):
+        return sonar
+    try:
+        profile = plugins.profile(sonar["profile"])
+        driver = plugins.driver(profile)
+    except ProfileError as error:
+        report((*path, "profile"), str(error))
+        return sonar
+    below = {**profile.sonar, "driver": profile.settings}
+    if profile.default_link:
+        below["link"] = profile.default_link
+    for inner, _ in leaves(below):
+        built.profile_places[(*path, *inner)] = f"profile {profile.name}"
+    merged = merge(below, sonar)
+    if isinstance(merged.get("driver"), dict):
+        check_struct(driver.settings_type, merged["driver"], (*path, "driver"), report)
+    return merged
+
+
+def _check_link(path: Path, text: str, profile: Profile, plugins: PluginHost, report: Any) -> None:
+    try:
+        link = parse_link(text)
+    except LinkError as error:
+        report(path, str(error))
+        return
+    problem = (
+        _link_problem(link, profile, plugins.driver(profile), plugins) if profile.driver in plugins.drivers else ""
+    )
+    if problem:
+        report(path, problem)
+
+
+def _link_problem(link: LinkSettings, profile: Profile, driver: Driver, plugins: PluginHost) -> str:
+    datagrams = isinstance(link, UdpLink)
+    if isinstance(link, SimulatorLink):
+        simulator = plugins.simulators.get(link.profile)
+        if simulator is None:
+            known = ", ".join(sorted(plugins.simulators)) or "none"
+            return f"no plugin simulates {link.profile!r}; there is {known}"
+        datagrams = simulator.transport == "udp"
+    if datagrams and driver.datagram is None:
+        return f"the {profile.driver} driver reads no datagrams; use tcp:// or file://, got {str(link)!r}"
+    if not datagrams and driver.stream is None:
+        return f"the {profile.driver} driver reads only datagrams; use udp://, got {str(link)!r}"
+    return ""
+
+
+def plain(settings: ApplianceSettings) -> dict[str, Any]:
+    """Return settings as JSON-able values."""
+    values: dict[str, Any] = msgspec.to_builtins(settings)
+    return values

@@ -1,0 +1,118 @@
+"""The JSON Schema of all settings, with what a form needs beside each field."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .config_yaml import Path
+from .settings import ApplianceSettings
+
+if TYPE_CHECKING:
+    from .decoder import Driver
+
+_UNITS = {
+    "_m2_s3": "m²/s³",
+    "_m_s": "m/s",
+    "_m2": "m²",
+    "_db_m": "dB/m",
+    "_rad_s": "rad/s",
+    "_per_ping": "per ping",
+    "_per_hour": "per hour",
+    "_ms": "ms",
+    "_us": "µs",
+    "_hz": "Hz",
+    "_db": "dB",
+    "_deg": "°",
+    "_rad": "rad",
+    "_bytes": "bytes",
+    "_sd": "standard deviations",
+    "_steps": "steps",
+    "_m": "m",
+    "_s": "s",
+    "_w": "W",
+    "_v": "V",
+}
+
+
+def make_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of ApplianceSettings.
+
+    Beside what the standard has, a property may have ``unit`` ("m") and ``restart`` ("sonar" or "appliance": what has
+    to start anew before it takes effect; the browser cannot change the latter). ``$defs`` also has the settings of each
+    driver, as "driver <name>", for ``sonars.<name>.driver``.
+    """
+    schema = msgspec.json.schema(ApplianceSettings)
+    for kind in _structs(ApplianceSettings):
+        _annotate(schema["$defs"][kind.__name__], kind)
+    for driver in drivers:
+        (_, *_), components = msgspec.json.schema_components([driver.settings_type], ref_template="#/$defs/{name}")
+        own = components.pop(driver.settings_type.__name__)
+        _annotate(own, driver.settings_type)
+        schema["$defs"][f"driver {driver.name}"] = own
+        for name, component in components.items():
+            schema["$defs"].setdefault(name, component)
+    return schema
+
+
+def restart_of(path: Path) -> str:
+    """Return what has to restart before a setting takes effect: "", "sonar" or "appliance"."""
+    kind: Any = ApplianceSettings
+    restart = ""
+    for key in path:
+        kind = _bare(kind)
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+            continue
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            break
+        field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
+        if field is None:
+            break
+        kind = field.type
+        restart = _restart(kind) or restart
+    return restart
+
+
+def _annotate(schema: dict[str, Any], kind: type) -> None:
+    for field in msgspec.structs.fields(kind):
+        entry = schema["properties"][field.encode_name]
+        stem, unit = split_unit(field.encode_name)
+        entry.setdefault("title", stem.replace("_", " ").capitalize())
+        if unit:
+            entry["unit"] = unit
+        if _restart(field.type):
+            entry["restart"] = _restart(field.type)
+
+
+def split_unit(name: str) -> tuple[str, str]:
+    """Return ("min_range", "m") for "min_range_m"; the unit is empty where the name has none."""
+    for suffix, unit in _UNITS.items():
+        if name.endswith(suffix):
+            return name.removesuffix(suffix), unit
+    return name, ""
+
+
+def _structs(kind: Any) -> Iterator[type]:
+    """Yield a struct and all structs in it."""
+    kind = _bare(kind)
+    if typing.get_origin(kind) is dict:
+        yield from _structs(typing.get_args(kind)[1])
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        for field in msgspec.structs.fields(kind):
+            yield from _structs(field.type)
+
+
+def _bare(kind: Any) -> Any:
+    return kind.__origin__ if hasattr(kind, "__metadata__") else kind
+
+
+def _restart(kind: Any) -> str:
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and meta.extra and "restart" in meta.extra:
+            return str(meta.extra["restart"])
+    return ""
