@@ -7,8 +7,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 # No -march: the binary runs on every x86-64 and arm64; hot loops choose their instructions at run time (target_clones).
-# Without errno and traps gcc may vectorise sqrt and divisions.
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function"]
+# Without errno and traps gcc and clang may vectorise sqrt and divisions. -g0: debug information would hold the path of
+# this folder, and the same source would not give the same bits elsewhere.
+FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-Wno-unused-function"]
 # NIMS_SANITIZE=address builds the kernels with checks of every memory access, for fuzzing by hand.
 SANITIZE = [f"-fsanitize={os.environ['NIMS_SANITIZE']}", "-g", "-O1"] if os.environ.get("NIMS_SANITIZE") else []
 
@@ -16,7 +17,7 @@ extensions = [
     Extension(
         f"nims_ext.{source.stem}",
         [str(source)],
-        depends=[str(header) for header in source.parent.glob("*.h")],
+        depends=[str(header) for header in sorted(source.parent.glob("*.h"))],
         extra_compile_args=FLAGS + SANITIZE,
         extra_link_args=SANITIZE,
     )
@@ -28,5 +29,7 @@ setup(
         extensions,
         language_level=3,
         compiler_directives={"embedsignature": True, "freethreading_compatible": False},
-    )
+    ),
+    # gcc takes seconds for each kernel; they do not depend on each other.
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
 )
