@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -83,19 +83,27 @@ class PlayerStatistics:
     sent_bytes: int = 0
 
 
-async def ping_times(rate_hz: Callable[[], float]) -> AsyncIterator[tuple[float, int]]:
-    """Yield (trio time, pings missed before) at the rate, without drift; asks for the rate before each.
+class PingClock:
+    """Tells when to ping, without drift.
 
     When the caller is late, the times that have passed are left out and counted rather than made up for in a burst.
     """
-    due, period = trio.current_time(), 1.0 / rate_hz()
-    while True:
-        await trio.sleep_until(due)
-        missed = int(max(trio.current_time() - due, 0.0) / period)
-        due += missed * period
-        yield due, missed
-        period = 1.0 / rate_hz()
-        due += period
+
+    def __init__(self, rate_hz: Callable[[], float]) -> None:
+        """Args:
+        rate_hz: asked before each ping.
+        """
+        self._rate_hz = rate_hz
+        self._due: float | None = None
+
+    async def next(self) -> tuple[float, int]:
+        """Wait for the next ping; return (its time on the trio clock, pings missed before it)."""
+        period = 1.0 / self._rate_hz()
+        self._due = trio.current_time() if self._due is None else self._due + period
+        await trio.sleep_until(self._due)
+        missed = int(max(trio.current_time() - self._due, 0.0) / period)
+        self._due += missed * period
+        return self._due, missed
 
 
 async def serve_simulator(
@@ -140,41 +148,47 @@ async def serve_simulator(
         await _play_tcp(player, host, port, task_status)
 
 
-@dataclass(slots=True)
 class _Player:
     """Makes pings in time; the transports send them."""
 
-    device: SimulatedDevice
-    faults: Faults
-    statistics: PlayerStatistics
-    on_ping: Callable[[SimulatedPing], None] | None
-    number: int = 0
+    def __init__(
+        self,
+        device: SimulatedDevice,
+        faults: Faults,
+        statistics: PlayerStatistics,
+        on_ping: Callable[[SimulatedPing], None] | None,
+    ) -> None:
+        self.device, self.faults, self.statistics = device, faults, statistics
+        self._on_ping = on_ping
+        self._clock = PingClock(lambda: device.rate_hz)
+        self._number = 0
+        # The clock of the device starts at the computer's and then runs on its own: steady, as a sonar's does.
+        self._offset_s = time.time() - trio.current_time()
+        self._idle_due = trio.current_time()
 
-    async def packets(self, wanted: Callable[[], bool]) -> AsyncIterator[tuple[int, list[bytes]]]:
-        """Yield (ping number, packets) at the device's rate; time goes on, unheard, while nobody is `wanted`.
+    async def next(self, wanted: Callable[[], bool]) -> tuple[int, list[bytes]]:
+        """Wait for and return the next (ping number, packets); time goes on, unheard, while nobody is `wanted`.
 
         Number 0 is a message of a device that waits for its start.
         """
-        # The clock of the device starts at the computer's and then runs on its own: steady, as a sonar's does.
-        offset_s = time.time() - trio.current_time()
-        idle_due = trio.current_time()
-        async for due, missed in ping_times(lambda: self.device.rate_hz):
-            self.statistics.late_pings += missed
+        while True:
+            due, missed = await self._clock.next()
             if not self.device.pinging:
-                if due >= idle_due and wanted() and (message := self.device.idle()):
-                    yield 0, [message]
-                    idle_due = due + IDLE_INTERVAL_S
+                if due >= self._idle_due and wanted() and (message := self.device.idle()):
+                    self._idle_due = due + IDLE_INTERVAL_S
+                    return 0, [message]
                 continue
-            self.number += 1 + missed
+            self._number += 1 + missed
+            self.statistics.late_pings += missed
             if not wanted():
                 continue
-            ping, packets = await trio.to_thread.run_sync(self._make, self.number, offset_s + due)
-            if self.on_ping is not None:
-                self.on_ping(ping)
-            if _due(self.faults.stall_every, self.number):
+            ping, packets = await trio.to_thread.run_sync(self._make, self._number, self._offset_s + due)
+            if self._on_ping is not None:
+                self._on_ping(ping)
+            if _due(self.faults.stall_every, self._number):
                 await trio.sleep(self.faults.stall_s)
             self.statistics.pings += 1
-            yield self.number, packets
+            return self._number, packets
 
     def _make(self, number: int, time_s: float) -> tuple[SimulatedPing, list[bytes]]:
         ping = self.device.ping(number, time_s)
@@ -189,7 +203,8 @@ async def _play_udp(player: _Player, host: str, port: int, task_status: trio.Tas
     family, kind, protocol, _, address = addresses[0]
     with trio.socket.socket(family, kind, protocol) as sender:
         task_status.started(port)
-        async for _, packets in player.packets(lambda: True):
+        while True:
+            _, packets = await player.next(lambda: True)
             for packet in packets:
                 try:
                     player.statistics.sent_bytes += await sender.sendto(packet, address)
@@ -235,7 +250,8 @@ async def _play_tcp(player: _Player, host: str, port: int, task_status: trio.Tas
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, serve_client, listeners))
         task_status.started(listeners[0].socket.getsockname()[1])
-        async for number, packets in player.packets(lambda: bool(clients)):
+        while True:
+            number, packets = await player.next(lambda: bool(clients))
             for client in clients:
                 try:
                     client.packets.send_nowait(packets)
