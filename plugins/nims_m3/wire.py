@@ -16,6 +16,8 @@ COMPLEX_F32 = 0x1002
 MAGNITUDE_U8 = 0x2003
 ELEMENT_BYTES = {COMPLEX_F32: 8, MAGNITUDE_U8: 1}
 """Size of one sample by data type."""
+PROCESSING_EIQ = 1
+"""`processing` of the high-resolution beamformer."""
 MAX_BEAMS = 1024
 """Length of the beam list in the data header."""
 
