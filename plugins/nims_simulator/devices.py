@@ -182,18 +182,19 @@ class SimulatedOculus:
 class SimulatedEK60:
     """A Simrad EK60 with one split-beam channel that sends EK500 telegrams (angles B1, power W1) over UDP.
 
-    It runs with the settings that the profile `simrad-ek60` assumes where the telegrams do not tell: interval between
-    samples, pulse length, power, gain and sensitivities.
+    It runs with the settings that the EK60 driver assumes where the telegrams do not tell; transmit power, which the
+    driver cannot guess, has to be configured as `TRANSMIT_POWER_W` to see calibrated target strengths.
     """
 
+    SOUND_SPEED_M_S = 1490.0
     FREQUENCY_HZ = 120_000.0
-    TRANSMIT_POWER_W = 500.0
+    TRANSMIT_POWER_W = 250.0
     GAIN_DB = 27.0
     ABSORPTION_DB_M = 0.038
-    PULSE_LENGTH_S = 512e-6
-    SAMPLE_INTERVAL_S = 128e-6
+    PULSE_LENGTH_S = 128e-6
+    SAMPLE_INTERVAL_M = 0.0238
     BEAMWIDTH_RAD = math.radians(7.0)
-    SENSITIVITY = 23.0
+    SENSITIVITY = 21.0
     """Electrical over mechanical angle, along and athwart."""
     pinging = True
 
@@ -203,14 +204,14 @@ class SimulatedEK60:
         if beams not in (None, 1):
             raise ValueError(f"beams: a split-beam sounder has 1, got {beams}")
         self.rate_hz = rate_hz or 4.0
-        wavelength_m = SOUND_SPEED_M_S / self.FREQUENCY_HZ
+        wavelength_m = self.SOUND_SPEED_M_S / self.FREQUENCY_HZ
         self._scene = SplitBeamScene(
-            np.arange(samples or 400) * self.SAMPLE_INTERVAL_S * SOUND_SPEED_M_S / 2,
+            np.arange(samples or 1500) * self.SAMPLE_INTERVAL_M,
             seed=seed,
             source_db=10 * math.log10(self.TRANSMIT_POWER_W * wavelength_m**2 / (16 * math.pi**2)) + 2 * self.GAIN_DB,
             absorption_db_m=self.ABSORPTION_DB_M,
             beamwidth_rad=self.BEAMWIDTH_RAD,
-            pulse_m=self.PULSE_LENGTH_S * SOUND_SPEED_M_S / 2,
+            pulse_m=self.PULSE_LENGTH_S * self.SOUND_SPEED_M_S / 2,
         )
 
     def ping(self, number: int, time_s: float) -> SimulatedPing:

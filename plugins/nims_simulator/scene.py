@@ -132,7 +132,7 @@ class ImagingScene:
         """Return (rows, beams, complex64 echo) of a foundation, two legs and the bottom."""
         range_m, bearing_rad = self._range_m[:, None], self._bearing_rad[None, :]
         near, span = range_m[0, 0], range_m[-1, 0] - range_m[0, 0]
-        side = max(-self._bearing_rad[0], self._bearing_rad[-1])
+        side = max(-self._bearing_rad[0], self._bearing_rad[-1], 0.01)
         amplitude = math.sqrt(float(self._power.mean()))
 
         def at(part: float) -> float:
@@ -147,7 +147,7 @@ class ImagingScene:
             fall = np.clip((values - high) / edge, -50, 50)
             return 1 / (1 + np.exp(rise)) / (1 + np.exp(fall))
 
-        bottom_m = at(0.93) - 0.02 * span * bearing_rad / max(side, 1e-9)
+        bottom_m = at(0.93) - 0.02 * span * bearing_rad / side
         envelopes = [
             30 * bump(range_m, at(0.42), 0.012 * span) * box(bearing_rad, -0.2 * side, 0.1 * side, 0.012 * side),
             18 * bump(range_m, at(0.47), 0.014 * span) * bump(bearing_rad, -0.5 * side, 0.02 * side),
