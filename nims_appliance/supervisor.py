@@ -62,7 +62,8 @@ async def supervise(part: Part, function: Callable[[], Awaitable[None]], policy:
         part.last_error = text
         if len(failures) > policy.max_restarts:
             wait_s = policy.slow_delay_s
-            detail = f"{text}; failed {len(failures)} times in {policy.window_s / 60:.0f} min, next try in {wait_s:.0f} s"
+            times = f"failed {len(failures)} times in {policy.window_s / 60:.0f} min"
+            detail = f"{text}; {times}, next try in {wait_s:.0f} s"
         else:
             wait_s, delay_s = delay_s, min(2 * delay_s, policy.max_delay_s)
             detail = f"{text}; next try in {wait_s:.0f} s"

@@ -1,0 +1,317 @@
+"""Receiver: one sonar's way from bytes to published frames."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import trio
+
+from .context import Sonar
+from .decoder import DatagramDecoder, Decoded, DecoderStatistics, Driver, StreamDecoder
+from .errors import ConfigError
+from .frame import Arrival, Frame
+from .health import Part
+from .links import DatagramConnection, FileLink, Link, StreamConnection
+from .links.connection import now
+from .plugin_host import PluginHost, make_decoder_context
+
+log = logging.getLogger(__name__)
+
+INLINE_BYTES = 64 * 1024
+"""Smaller views are decoded on the event loop: a hop to a worker thread would cost more than the decoding."""
+HEAD_BYTES = 64 * 1024
+"""So many bytes without one good packet, or so many seconds of them, and we ask whose they are."""
+HEAD_S = 5.0
+LONGEST_PAUSE_S = 10.0
+"""A jump in the times of a recording beyond this is not waited for."""
+RATE_WINDOW_S = 10.0
+
+Decoder = StreamDecoder | DatagramDecoder
+
+
+class Receiver:
+    """Decodes what a link brings, and publishes it.
+
+    Args:
+      sonar: whose frames bus is fed.
+      link: where the bytes come from.
+      driver: makes the decoder; made again when it raises.
+      plugins: asked whose bytes they are when they are not the driver's.
+      part: told how it stands.
+      backlog: how many frames wait for the analysis; recordings are held back by it, live sonars never.
+    """
+
+    def __init__(
+        self,
+        sonar: Sonar,
+        link: Link,
+        driver: Driver,
+        plugins: PluginHost,
+        part: Part,
+        *,
+        backlog: Callable[[], int] = lambda: 0,
+        most_backlog: int = 8,
+    ) -> None:
+        self._sonar = sonar
+        self._link = link
+        self._driver = driver
+        self._plugins = plugins
+        self._part = part
+        self._backlog = backlog
+        self._most_backlog = most_backlog
+        self._pace = Pacer(link.settings.speed) if isinstance(link.settings, FileLink) else None
+        self._decoder: Decoder | None = None
+        self._past = DecoderStatistics()
+        self._head = bytearray()
+        self._head_since_s = 0.0
+        self._good = False
+        self._skipped_before = 0
+        self._arrivals_s: deque[float] = deque(maxlen=256)
+        self._last_time_s = float("nan")
+        self._last_channel = ""
+        self.pings = 0
+        self.bad_frames: Counter[str] = Counter()
+        self.decoder_crashes = 0
+
+    async def run(self) -> None:
+        """Receive until cancelled, or until a recording has ended.
+
+        Raises:
+          ConfigError: the driver cannot decode what this kind of link brings, or its settings are wrong.
+        """
+        self._decoder = self._make_decoder()
+        await self._link.run(self._datagrams if self._link.is_datagram else self._stream)
+
+    def _make_decoder(self) -> Decoder:
+        datagram = self._link.is_datagram
+        make = self._driver.datagram if datagram else self._driver.stream
+        if make is None:
+            have, want = ("datagrams", "a tcp:// or file://") if datagram else ("a byte stream", "a udp://")
+            raise ConfigError(
+                f"sonars.{self._sonar.name}.link: {self._link.settings} brings {have}, "
+                f"but {self._driver.title} needs {want} link"
+            )
+        context = make_decoder_context(self._sonar.profile, self._sonar.settings, self._driver, live=self._link.is_live)
+        return make(context)
+
+    async def _stream(self, connection: Any) -> None:
+        assert isinstance(connection, StreamConnection)
+        self._begin()
+        decoder = self._decoder
+        await connection.send(self._connect(decoder))
+        need = 1
+        while await connection.fill(need):
+            need = await self._decode_stream(connection)
+        frames = self._guarded(lambda: self._decoder.finish(connection.arrival))  # type: ignore[union-attr]
+        await self._publish(frames or [], connection.arrival)
+
+    async def _decode_stream(self, connection: StreamConnection) -> int:
+        """Decode what is in the buffer; return how many bytes the next call needs."""
+        buffer = connection.buffer
+        while True:
+            self._collect(buffer.view)
+            decoded = await self._decode(buffer.view, connection.arrival)
+            if decoded is None:
+                # The same bytes would bring the decoder down again.
+                buffer.consume(len(buffer))
+                await connection.send(self._connect(self._decoder))
+                return 1
+            buffer.consume(decoded.consumed)
+            await self._publish(decoded.frames, connection.arrival)
+            await connection.send(decoded.send)
+            if not decoded.consumed or len(buffer) < max(decoded.need, 1):
+                return decoded.need
+
+    async def _decode(self, view: memoryview, arrival: Arrival) -> Decoded | None:
+        def decode() -> Decoded:
+            return self._decoder.decode(view, arrival)  # type: ignore[union-attr]
+
+        if len(view) <= INLINE_BYTES:
+            return self._guarded(decode)
+        return await trio.to_thread.run_sync(self._guarded, decode)
+
+    async def _datagrams(self, connection: Any) -> None:
+        source: DatagramConnection = connection
+        self._begin()
+        await source.send(self._connect(self._decoder))
+        while True:
+            for datagram in await source.receive():
+                self._collect(datagram.data)
+                decoded = self._guarded(
+                    lambda d=datagram: self._decoder.decode_datagram(  # type: ignore[misc, union-attr]
+                        d.data, d.sender, d.arrival
+                    )
+                )
+                if decoded is None:
+                    await source.send(self._connect(self._decoder))
+                    continue
+                await self._publish(decoded.frames, datagram.arrival)
+                if decoded.send:
+                    await source.send(decoded.send)
+
+    def _connect(self, decoder: Decoder | None) -> bytes:
+        return self._guarded(lambda: decoder.on_connect()) or b""  # type: ignore[union-attr]
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        """Return what the decoder answers, or None when it raised and was made anew. Runs in any thread."""
+        try:
+            return call()
+        except Exception as error:
+            self.decoder_crashes += 1
+            self._part.last_error = f"{self._driver.title}: {type(error).__name__}: {error}"
+            if self.decoder_crashes == 1 or self.decoder_crashes % 100 == 0:
+                log.exception(
+                    "%s: the driver %r raised (%d times so far)",
+                    self._sonar.name,
+                    self._driver.name,
+                    self.decoder_crashes,
+                )
+            self._retire_decoder()
+            self._decoder = self._make_decoder()
+            return None
+
+    def _retire_decoder(self) -> None:
+        if self._decoder is not None:
+            old, past = self._decoder.statistics, self._past
+            past.resyncs += old.resyncs
+            past.skipped_bytes += old.skipped_bytes
+            past.errors.update(old.errors)
+            past.last_error = old.last_error or past.last_error
+
+    async def _publish(self, frames: list[Frame], arrival: Arrival) -> None:
+        for frame in frames:
+            try:
+                frame.check()
+            except Exception as error:  # noqa: BLE001 - a vendor's frame may be anything
+                text = str(error) or type(error).__name__
+                if not self.bad_frames:
+                    log.error("%s: the driver %r gave a bad frame: %s", self._sonar.name, self._driver.name, text)
+                self.bad_frames[text.partition(":")[0]] += 1
+                self._part.last_error = text
+                continue
+            if self._pace is not None:
+                await self._pace.wait(frame.time_s)
+                while self._backlog() >= self._most_backlog:
+                    await trio.sleep(0.001)
+                arrival = now()
+            self._published(frame, arrival)
+
+    def _published(self, frame: Frame, arrival: Arrival) -> None:
+        sonar = self._sonar
+        number = sonar.last_frame.frame_number + 1 if sonar.last_frame else 1
+        frame = frame.stamped(sonar.name, number, arrival)
+        if frame.time_s != self._last_time_s or frame.channel == self._last_channel:
+            # The channels of a sounder ping together: frames of one time count once.
+            self.pings += 1
+            self._arrivals_s.append(arrival.monotonic_s)
+            self._last_time_s, self._last_channel = frame.time_s, frame.channel
+        if not self._good:
+            self._good = True
+            self._head.clear()
+            self._link.good_data()
+        if self._part.state != "running":
+            self._part.set("running", frame.device)
+        sonar.last_frame = frame
+        sonar.frames.publish(frame)
+
+    def _begin(self) -> None:
+        """A connection was made: what comes is unknown until the first ping."""
+        self._good = False
+        self._head.clear()
+        self._skipped_before = self._totals().skipped_bytes
+
+    def _collect(self, view: memoryview) -> None:
+        if not self._good and len(self._head) < HEAD_BYTES:
+            if not self._head:
+                self._head_since_s = trio.current_time()
+            self._head += view[: HEAD_BYTES - len(self._head)]
+
+    def look_for_strangers(self) -> None:
+        """Say so when bytes come but no pings, and whose bytes they look like; call it every second or so."""
+        if self._good or not self._head:
+            return
+        if len(self._head) < HEAD_BYTES and trio.current_time() - self._head_since_s < HEAD_S:
+            return
+        looks_like = self._plugins.recognise(bytes(self._head))
+        skipped = self._totals().skipped_bytes - self._skipped_before
+        nothing = f"no packet of {self._driver.title} in the first {len(self._head)} bytes"
+        if looks_like and looks_like != self._driver.title:
+            text = f"{nothing}; this looks like {looks_like}: check the profile"
+        elif not looks_like and skipped >= len(self._head) / 2:
+            text = f"{nothing}, nor of any other driver: check the address, the port and the profile"
+        else:
+            return
+        if text != self._part.last_error:
+            log.error("%s: %s", self._sonar.name, text)
+        self._part.last_error = text
+        self._part.set("waiting", text)
+
+    def _totals(self) -> DecoderStatistics:
+        current = self._decoder.statistics if self._decoder is not None else DecoderStatistics()
+        past = self._past
+        return DecoderStatistics(
+            resyncs=past.resyncs + current.resyncs,
+            skipped_bytes=past.skipped_bytes + current.skipped_bytes,
+            errors=past.errors + current.errors,
+            last_error=current.last_error or past.last_error,
+        )
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counters since the start, as JSON-able values."""
+        totals = self._totals()
+        frame = self._sonar.last_frame
+        arrival = now()
+        recent = [moment for moment in self._arrivals_s if moment > arrival.monotonic_s - RATE_WINDOW_S]
+        span_s = recent[-1] - recent[0] if len(recent) > 1 else 0.0
+        return {
+            **self._link.statistics(),
+            "pings": self.pings,
+            "frames": frame.frame_number if frame else 0,
+            "rate_hz": (len(recent) - 1) / span_s if span_s > 0 else 0.0,
+            "age_s": arrival.monotonic_s - frame.received_monotonic_s if frame else None,
+            "clock_offset_s": frame.received_utc_s - frame.time_s if frame and self._link.is_live else None,
+            "device": frame.device if frame else "",
+            "samples": int(frame.intensity.shape[0]) if frame else 0,
+            "beams": int(frame.intensity.shape[1]) if frame else 0,
+            "resyncs": totals.resyncs,
+            "skipped_bytes": totals.skipped_bytes,
+            "packet_errors": dict(totals.errors),
+            "last_packet_error": totals.last_error,
+            "bad_frames": dict(self.bad_frames),
+            "decoder_crashes": self.decoder_crashes,
+        }
+
+
+class Pacer:
+    """Holds the pings of a recording back to the pace at which they were made."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._anchor: tuple[float, float] | None = None
+        self._last_s = 0.0
+
+    async def wait(self, time_s: float) -> None:
+        """Wait until the ping of that time is due; jumps in time are not waited for."""
+        if self._speed == 0:
+            await trio.lowlevel.checkpoint()
+            return
+        now_s = trio.current_time()
+        if self._anchor is None or not 0 <= time_s - self._last_s <= LONGEST_PAUSE_S:
+            self._anchor = (time_s, now_s)
+        due_s = self._anchor[1] + (time_s - self._anchor[0]) / self._speed
+        if due_s < now_s - 1:
+            # Too slow to keep the pace: go on from here instead of rushing after it.
+            self._anchor = (time_s, now_s)
+        self._last_s = time_s
+        await trio.sleep_until(max(due_s, now_s))
+
+
+def percentile_ms(values_s: deque[float], fraction: float) -> float | None:
+    """Return a percentile of durations in milliseconds, None without any."""
+    if not values_s:
+        return None
+    return float(np.percentile(np.fromiter(values_s, float, len(values_s)), 100 * fraction) * 1e3)

@@ -1,0 +1,230 @@
+"""One sonar's nursery: receiving, detection and tracking, echo metrics, pictures; each on its own and at its pace."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .analysis import Analysis, MetricsOfChannels
+from .bus import Bus, Subscription, all_within
+from .context import Context, Sonar
+from .frame import Frame
+from .health import Part
+from .links import Link, parse_link
+from .links.connection import now
+from .pipeline.chain import Chain, make_chain
+from .pipeline.display import DisplayEncoder
+from .pipeline.results import PingResult
+from .receiver import Receiver, percentile_ms
+from .settings import MetricsSettings, SonarSettings
+
+if TYPE_CHECKING:
+    from .pipeline.metrics import EchoMetrics
+
+log = logging.getLogger(__name__)
+
+QUEUED_FRAMES = 32
+"""Frames that may wait for the analysis: 0.8 s at 40 Hz, 50 MB at 256 x 1500."""
+RESTART_SETTINGS = ("profile", "link", "driver", "mounting", "enabled")
+"""A change of these starts the sonar anew; the others take effect at the next ping."""
+
+
+def _make_metrics(settings: MetricsSettings) -> EchoMetrics:
+    from .pipeline.metrics import EchoMetrics
+
+    return EchoMetrics(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """What makes the parts of a sonar that keep memory of its pings."""
+
+    chain: Callable[[SonarSettings], Chain] = make_chain
+    metrics: Callable[[MetricsSettings], EchoMetrics] = _make_metrics
+    display: Callable[[], DisplayEncoder] = field(default=DisplayEncoder)
+
+
+MAKERS = Makers()
+
+
+def new_sonar(name: str, context: Context) -> Sonar:
+    """Return the sonar as the configuration describes it, with buses that nobody listens to yet."""
+    settings = context.config.sonar(name)
+    profile = context.config.profile(settings.profile)
+    return Sonar(name, settings, profile, Bus(f"{name} frames"), Bus(f"{name} pictures"))
+
+
+class SonarRunner:
+    """Runs one sonar until cancelled, or until its recording has ended; made anew for each start."""
+
+    def __init__(self, sonar: Sonar, context: Context, part: Part, makers: Makers = MAKERS) -> None:
+        self._sonar = sonar
+        self._context = context
+        self._part = part
+        self._makers = makers
+        self._settings_used = sonar.settings
+        self._analysis = self._make_analysis()
+        self._metrics = self._make_metrics()
+        self._metrics_used = sonar.settings.metrics
+        self._latencies_s: deque[float] = deque(maxlen=1000)
+        self._notes: deque[str] = deque(maxlen=5)
+        self._frames: Subscription[Frame] | None = None
+        self._display_failures = 0
+        settings = sonar.settings
+        link = Link(
+            parse_link(settings.link),
+            limit_bytes=sonar.profile.limits.packet_bytes,
+            report=part.set,
+            simulators=context.plugins.simulators,
+        )
+        self.link = link
+        self._receiver = Receiver(
+            sonar,
+            link,
+            context.plugins.driver(sonar.profile),
+            context.plugins,
+            part,
+            backlog=lambda: self._frames.queued if self._frames else 0,
+            most_backlog=QUEUED_FRAMES // 4,
+        )
+        part.statistics = self.statistics
+
+    def _make_analysis(self) -> Analysis:
+        settings = self._sonar.settings
+        self._settings_used = settings
+        classifiers = self._context.plugins.classifiers.values()
+        return Analysis(self._sonar.name, settings, classifiers, self._makers.chain)
+
+    def _make_metrics(self) -> MetricsOfChannels:
+        settings = self._sonar.settings.metrics
+        self._metrics_used = settings
+        return MetricsOfChannels(self._sonar.name, lambda: self._makers.metrics(settings))
+
+    async def run(self) -> None:
+        """Run the sonar; tracks that are alive at the end are ended and published.
+
+        Raises:
+          NimsError: the configuration does not fit; nothing runs then.
+        """
+        frames = self._sonar.frames
+        async with trio.open_nursery() as nursery:
+            with (
+                frames.subscribe("pipeline", all_within(QUEUED_FRAMES)) as pipeline,
+                frames.subscribe("metrics", all_within(QUEUED_FRAMES)) as metrics,
+                frames.subscribe("display", all_within(QUEUED_FRAMES)) as display,
+            ):
+                self._frames = pipeline
+                nursery.start_soon(self._analyse, pipeline)
+                nursery.start_soon(self._measure, metrics)
+                nursery.start_soon(self._draw, display)
+                watch = trio.CancelScope()
+                nursery.start_soon(self._watch, watch)
+                await self._receiver.run()
+            # The subscriptions are left: the tasks end when they have worked off what waits.
+            watch.cancel()
+
+    async def _analyse(self, frames: Subscription[Frame]) -> None:
+        try:
+            async for frame in frames:
+                if self._settings_used is not self._sonar.settings:
+                    self._take_settings()
+                if not self._analysis.wants(frame):
+                    continue
+                result = await trio.to_thread.run_sync(self._analysis.process, frame)
+                if result is None:
+                    self._part.last_error = self._analysis.last_error
+                    continue
+                self._publish(result)
+                self._latencies_s.append(now().monotonic_s - frame.received_monotonic_s)
+        finally:
+            self._publish(self._analysis.finish())
+
+    def _take_settings(self) -> None:
+        before, after = self._settings_used, self._sonar.settings
+        self._settings_used = after
+        if any(
+            getattr(before, name) != getattr(after, name)
+            for name in ("detector", "single_target", "tracker", "channel")
+        ):
+            self._publish(self._analysis.finish())
+            failures = self._analysis.failures
+            self._analysis = self._make_analysis()
+            self._analysis.failures = failures
+
+    def _publish(self, result: PingResult | None) -> None:
+        if result is None or self._context.results.closed:
+            return
+        for note in result.notes:
+            log.info("%s: ping %d: %s", self._sonar.name, result.ping_number, note)
+            self._notes.append(note)
+        self._context.results.publish(result)
+
+    async def _measure(self, frames: Subscription[Frame]) -> None:
+        bus = self._context.metrics
+        try:
+            async for frame in frames:
+                if self._metrics_used != self._sonar.settings.metrics:
+                    for done in self._metrics.finish():
+                        bus.publish(done)
+                    self._metrics = self._make_metrics()
+                for done in await trio.to_thread.run_sync(self._metrics.add, frame):
+                    bus.publish(done)
+        finally:
+            if not bus.closed:
+                for done in self._metrics.finish():
+                    bus.publish(done)
+
+    async def _draw(self, frames: Subscription[Frame]) -> None:
+        encoder = self._makers.display()
+        due_s: dict[str, float] = {}
+        pictures = self._sonar.pictures
+        async for frame in frames:
+            now_s = trio.current_time()
+            if frame.intensity.shape[1] > 1 or not pictures.subscribers:
+                # A fan is looked at, at a pace for eyes; a column of an echogram is needed even when others follow.
+                if now_s < due_s.get(frame.channel, 0.0):
+                    continue
+                rate_hz = self._context.config.current.web.picture_rate_hz if pictures.subscribers else 1.0
+                due_s[frame.channel] = max(due_s.get(frame.channel, 0.0) + 1 / rate_hz, now_s + 0.5 / rate_hz)
+            try:
+                picture = await trio.to_thread.run_sync(encoder.encode, frame)
+            except Exception as error:
+                self._display_failures += 1
+                self._part.last_error = f"{type(error).__name__}: {error}"
+                if self._display_failures == 1:
+                    log.exception("%s: ping %d could not be drawn", self._sonar.name, frame.ping_number)
+                continue
+            self._sonar.last_picture = picture
+            pictures.publish(picture)
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                await trio.sleep(1)
+                self._receiver.look_for_strangers()
+
+    def statistics(self) -> dict[str, Any]:
+        """Return everything that is counted, as JSON-able values."""
+        dropped = {
+            subscriber.name: subscriber.dropped
+            for subscriber in self._sonar.frames.statistics().subscribers
+            if subscriber.name in ("pipeline", "metrics", "display")
+        }
+        return {
+            **self._receiver.statistics(),
+            "dropped": dropped.get("pipeline", 0),
+            "dropped_by": dropped,
+            "detections": self._analysis.detections,
+            "tracks": self._analysis.tracks,
+            "pipeline_failures": self._analysis.failures,
+            "metrics_failures": self._metrics.failures,
+            "display_failures": self._display_failures,
+            "latency_p50_ms": percentile_ms(self._latencies_s, 0.5),
+            "latency_p99_ms": percentile_ms(self._latencies_s, 0.99),
+            "notes": list(self._notes),
+        }

@@ -1,0 +1,107 @@
+"""Which sonars run: those of the configuration, as it is now."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import trio
+
+from .bus import all_within
+from .context import Context
+from .errors import NimsError
+from .health import Part
+from .settings import SonarSettings
+from .sonar import RESTART_SETTINGS, SonarRunner, new_sonar
+from .supervisor import supervise
+
+log = logging.getLogger(__name__)
+
+
+class _Running:
+    """One sonar's task; `stop` returns when it has ended."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+    async def run(self, name: str, context: Context, part: Part) -> None:
+        try:
+            with self.scope:
+                await supervise(part, partial(_run_sonar, name, context, part))
+        finally:
+            self.ended.set()
+
+    async def stop(self) -> None:
+        self.scope.cancel()
+        await self.ended.wait()
+
+
+async def run_sonars(context: Context, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Run every enabled sonar of the configuration, and follow its changes, until cancelled.
+
+    A change of one sonar leaves the others alone.
+    """
+    running: dict[str, _Running] = {}
+    with context.config.changes.subscribe("sonars", all_within(100)) as changes:
+        async with trio.open_nursery() as nursery:
+
+            def start(name: str) -> None:
+                running[name] = _Running()
+                nursery.start_soon(running[name].run, name, context, context.health.part(f"sonar {name}"))
+
+            for name, settings in context.config.current.sonars.items():
+                _list(name, context)
+                if settings.enabled:
+                    start(name)
+            task_status.started()
+            async for _ in changes:
+                wanted = context.config.current.sonars
+                for name in [name for name in context.sonars if name not in wanted]:
+                    if name in running:
+                        await running.pop(name).stop()
+                    _forget(name, context)
+                for name, settings in wanted.items():
+                    sonar = context.sonars.get(name)
+                    if sonar is not None and not _needs_restart(sonar.settings, settings):
+                        sonar.settings = settings
+                        continue
+                    if name in running:
+                        await running.pop(name).stop()
+                    _list(name, context)
+                    if settings.enabled:
+                        start(name)
+
+
+def _needs_restart(before: SonarSettings, after: SonarSettings) -> bool:
+    return any(getattr(before, name) != getattr(after, name) for name in RESTART_SETTINGS)
+
+
+def _list(name: str, context: Context) -> None:
+    """Show the sonar to the outputs, with its present settings; its buses outlive a restart, so that viewers stay."""
+    part = context.health.part(f"sonar {name}")
+    try:
+        fresh = new_sonar(name, context)
+    except NimsError as error:
+        part.set("failed", str(error))
+        return
+    known = context.sonars.setdefault(name, fresh)
+    known.settings, known.profile = fresh.settings, fresh.profile
+    part.set("starting" if known.settings.enabled else "stopped", "" if known.settings.enabled else "disabled")
+
+
+def _forget(name: str, context: Context) -> None:
+    sonar = context.sonars.pop(name)
+    sonar.frames.close()
+    sonar.pictures.close()
+    context.health.remove(f"sonar {name}")
+    log.info("sonar %s was removed", name)
+
+
+async def _run_sonar(name: str, context: Context, part: Part) -> None:
+    if name not in context.sonars:
+        _list(name, context)
+    if name in context.sonars:
+        await SonarRunner(context.sonars[name], context, part).run()
+    else:
+        raise NimsError(part.detail)
