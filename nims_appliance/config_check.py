@@ -85,14 +85,14 @@ def _check_value(kind: Any, value: Any, path: Path, report: Report) -> tuple[boo
 
 
 def suggest(word: str, known: typing.Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" or, when nothing is close, what there is."""
+    """Return " (did you mean 'x'?)" or, when nothing is close, what there is."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if close:
-        return f"; did you mean {' or '.join(map(repr, close))}?"
+        return f" (did you mean {' or '.join(map(repr, close))}?)"
     if not names:
         return ""
-    return f"; there is {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+    return f" (there is {', '.join(names[:20])}{', ...' if len(names) > 20 else ''})"
 
 
 def show(value: Any) -> str:

@@ -1,0 +1,108 @@
+"""What several commands share: the data folder, loading of plugins and settings, logging."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..config import ConfigStore
+    from ..plugin_host import PluginHost
+
+DATA_VARIABLE = "NIMS_DATA"
+LOG_BYTES = 5_000_000
+LOG_FILES = 5
+
+
+def default_data() -> Path:
+    """Return the data folder that counts when none is given: NIMS_DATA, or nims-data beside the zipapp or here."""
+    given = os.environ.get(DATA_VARIABLE)
+    if given:
+        return Path(given).expanduser().absolute()
+    program = Path(sys.argv[0]).resolve()
+    beside = program.parent if program.suffix in (".pyz", ".pex") and program.is_file() else Path.cwd()
+    return beside / "nims-data"
+
+
+def _to_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path:
+    return Path(value).expanduser().absolute() if value else default_data()
+
+
+data_option = click.option(
+    "--data",
+    metavar="DIR",
+    callback=_to_path,
+    help="Data folder. [default: $NIMS_DATA, or nims-data beside nims.pyz, or in the current folder]",
+)
+
+
+def load(data: Path, command_line: dict[str, Any] | None = None) -> tuple[PluginHost, ConfigStore]:
+    """Return plugins and settings of a data folder."""
+    from ..config import ConfigStore
+    from ..plugin_host import PluginHost
+
+    plugins = PluginHost.load(data)
+    return plugins, ConfigStore.load(data, plugins=plugins, environ=os.environ, command_line=command_line)
+
+
+def prepare_data(data: Path) -> None:
+    """Make the data folder and its sub-folders, and check that they can be written.
+
+    Raises:
+      ConfigError: they cannot; says what to set.
+    """
+    try:
+        for folder in (data, data / "plugins", data / "profiles", data / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = data / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        remedy = f"give another with --data DIR or {DATA_VARIABLE}=DIR"
+        raise ConfigError(f"data folder {data}: cannot be written: {error.strerror}; {remedy}") from None
+
+
+def start_logging(folder: Path | None) -> None:
+    """Send events to stderr and, with a folder, to nims.log in it; a full disk silences the file, nothing else."""
+    logging.raiseExceptions = False
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if folder is not None:
+        handlers.append(
+            logging.handlers.RotatingFileHandler(
+                folder / "nims.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True
+            )
+        )
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    # These report what the appliance reports itself, each client twice.
+    for noisy in ("hypercorn", "quart", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def parse_settings(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Return {"detector.min_range_m": 2.0} for ("detector.min_range_m=2",).
+
+    Raises:
+      ConfigError: a text is not key=value.
+    """
+    from ..config_yaml import parse_scalar
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {text!r}: expected KEY=VALUE, as in detector.min_range_m=2")
+        settings[key] = parse_scalar(value)
+    return settings

@@ -1,0 +1,161 @@
+"""`nims run`: the appliance, from the command line."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from ..config import ConfigStore
+from ..context import Context
+from ..errors import ConfigError
+from .common import data_option, load, parse_settings, prepare_data, start_logging
+
+DEMO = {
+    "sonars.demo.profile": "kongsberg-m3",
+    "sonars.demo.link": "simulator:kongsberg-m3?rate=10&beams=256&samples=1500",
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@click.command("run")
+@data_option
+@click.option(
+    "--demo", is_flag=True, help="Add a sonar `demo`: a simulated Kongsberg M3 with fish that swim past a structure."
+)
+@click.option(
+    "--sonar",
+    "sonars",
+    multiple=True,
+    metavar="NAME=LINK,profile=PROFILE",
+    help="Add a sonar for this run: pen=tcp://10.0.0.5:20001,profile=kongsberg-m3",
+)
+@click.option("--web-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the pages. [default: 8080]")
+@click.option(
+    "--tracks-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the track server. [default: 8001]"
+)
+@click.option(
+    "--host",
+    metavar="ADDR",
+    help="Address to listen on; 0.0.0.0 opens pages and tracks to the network. [default: 127.0.0.1]",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: web.picture_rate_hz=5")
+def run_command(
+    data: Path,
+    demo: bool,
+    sonars: tuple[str, ...],
+    web_port: int | None,
+    tracks_port: int | None,
+    host: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Run the appliance until Ctrl-C."""
+    given: dict[str, Any] = dict(DEMO) if demo else {}
+    for text in sonars:
+        given |= parse_sonar(text)
+    for key, value in (("web.port", web_port), ("tracks.port", tracks_port), ("web.host", host), ("tracks.host", host)):
+        if value is not None:
+            given[key] = value
+    given |= parse_settings(settings)
+    prepare_data(data)
+    with lock_data(data):
+        start_logging(data / "logs")
+        plugins, config = load(data, given)
+        for text in plugins.errors:
+            logging.getLogger("nims.plugins").error("%s", text)
+        for text in config.warnings:
+            logging.getLogger("nims.config").warning("%s", text)
+        mistakes = [text.removeprefix("command line: ") for text in config.errors if text.startswith("command line")]
+        if mistakes:
+            raise ConfigError("; ".join(mistakes))
+        for text in config.errors:
+            logging.getLogger("nims.config").error("%s", text)
+        context = Context(data=data, config=config, plugins=plugins)
+        with suppress(KeyboardInterrupt):
+            trio.run(_run, context, strict_exception_groups=False)
+        click.echo("stopped")
+
+
+async def _run(context: Context) -> None:
+    from ..appliance import run_appliance
+
+    async with trio.open_nursery() as nursery:
+        ports = await nursery.start(run_appliance, context)
+        for line in announcement(context.data, context.config, ports):
+            click.echo(line)
+
+
+def parse_sonar(text: str) -> dict[str, str]:
+    """Return the settings of ``NAME=LINK,profile=PROFILE``; the link may have commas and equals signs of its own.
+
+    Raises:
+      ConfigError: the text is something else.
+    """
+    name, equals, rest = text.partition("=")
+    link, comma, profile = rest.rpartition(",profile=")
+    if not (name and equals and comma and profile) or "." in name:
+        raise ConfigError(
+            f"--sonar {text!r}: expected NAME=LINK,profile=PROFILE, as in pen=tcp://10.0.0.5:20001,profile=kongsberg-m3"
+        )
+    settings = {f"sonars.{name}.profile": profile}
+    if link:
+        settings[f"sonars.{name}.link"] = link
+    return settings
+
+
+@contextmanager
+def lock_data(data: Path) -> Iterator[None]:
+    """Hold the data folder; the kernel lets go of it however the process ends.
+
+    Raises:
+      ConfigError: another appliance holds it.
+    """
+    with (data / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise ConfigError(
+                f"data folder {data}: another appliance uses it (process {file.read().strip() or '?'}); "
+                "stop that one, or give this one its own with --data DIR"
+            ) from None
+        except OSError:
+            pass  # a network file system without locks
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def announcement(data: Path, config: ConfigStore, ports: Any) -> list[str]:
+    """Return what the operator needs to know once everything listens."""
+    web, tracks = config.current.web, config.current.tracks
+    shown = "localhost" if web.host in (*LOOPBACK, "0.0.0.0", "::") else web.host
+    lines = [
+        f"NIMS is running: open http://{shown}:{ports.web}/",
+        f"  tracks for programs: TCP port {ports.tracks} on {tracks.host}",
+        f"  data folder: {data}",
+    ]
+    if config.errors:
+        lines += ["  safe mode, no sonar runs, because of errors in the settings:"]
+        lines += [f"    {text}" for text in config.errors]
+    elif config.current.sonars:
+        for name, sonar in config.current.sonars.items():
+            lines.append(f"  sonar {name}: {sonar.profile} at {sonar.link}{'' if sonar.enabled else ' (disabled)'}")
+    else:
+        lines.append("  no sonar is configured: use --demo or --sonar NAME=LINK,profile=PROFILE, or write one to")
+        lines.append(f"    {data / 'config.yaml'}")
+    lines.append("  settings can be changed by whoever reaches this address, without a password;")
+    if web.host in LOOPBACK:
+        lines.append("  listening on this computer only: use --host 0.0.0.0 to open it to the network")
+    else:
+        lines.append(f"  open to the network on {web.host}: everybody there can see the sonars and change settings")
+    lines.append("Ctrl-C stops.")
+    return lines
