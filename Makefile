@@ -16,7 +16,7 @@ python = $(or $(word 2,$(shell packaging/find-python | grep '^$(1) ')),\
 # The Python that dist/nims.pyz is for: it holds compiled modules, so one only. `make appliance PYTHON=3.13` for another.
 PYTHON ?= $(OLDEST)
 
-PIP := -m pip --quiet --disable-pip-version-check install --constraint packaging/constraints.txt
+PIP := -m pip -qq --disable-pip-version-check install --constraint packaging/constraints.txt
 KERNELS := $(wildcard cython_ext/nims_ext/*.pyx cython_ext/nims_ext/*.pxd cython_ext/nims_ext/*.h)
 # All that is in the wheel, and so in the zipapp.
 SOURCES := $(KERNELS) setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTICE \
@@ -103,11 +103,14 @@ endef
 # The zipapp's own environment, when it is for another Python than .venv.
 BUILDER = $(if $(filter $(OLDEST),$(PYTHON)),.venv,.venv-$(PYTHON))
 
+# A Python that was compiled on this machine writes its own folder into what it links; other machines have no such folder.
+LINKER := $(if $(filter Linux,$(shell uname -s)),LDSHARED="$(CC) -shared")
+
 dist/nims.pyz: $(SOURCES) shiv.spec packaging/start.py packaging/preamble.py packaging/build_zipapp.py packaging/constraints.txt
 	@$(MAKE) --no-print-directory $(BUILDER)/ready
 	@rm -rf build/wheel && mkdir -p build/wheel dist
 	@echo "building the wheel, through the source distribution"
-	@$(BUILDER)/bin/python -m build --no-isolation --outdir build/wheel . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
+	@$(LINKER) $(BUILDER)/bin/python -m build --no-isolation --outdir build/wheel . > build/wheel.log 2>&1 || { cat build/wheel.log; exit 1; }
 	@$(BUILDER)/bin/python packaging/build_zipapp.py build/wheel/*.whl packaging/constraints.txt \
 		$(shell sed -e '/^ *#/d' shiv.spec)
 	@ls -l dist/nims.pyz | awk '{printf "%s: %.1f MB, for Python $(PYTHON)\n", $$NF, $$5 / 1e6}'

@@ -29,7 +29,7 @@ DROPPED += ["bin", "*.dist-info/direct_url.json"]
 def install(wheel: Path, constraints: Path, target: Path) -> None:
     """Install `wheel` and its dependencies, in the versions of `constraints`, into the empty folder `target`."""
     shutil.rmtree(target, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-compile"]
     pip += ["--no-warn-script-location", "--only-binary=:all:"]
     subprocess.run([*pip, "--target", str(target), "--constraint", str(constraints), str(wheel)], check=True)
 
@@ -42,6 +42,9 @@ def trim(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+    for record in folder.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if (folder / line.split(",")[0].strip('"')).exists()))
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path.suffix == ".so" else 0o644)
 

@@ -17,6 +17,8 @@ import pytest
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 HASH = "a" * 64
+# shiv 1.0.8 under Python 3.12 and newer.
+pytestmark = pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning")
 BUILT_FOR = {
     "python": "3.11",
     "suffix": ".cpython-311-x86_64-linux-gnu.so",
