@@ -27,7 +27,7 @@ SILENCE_BYTES = 64 * 1024
 
 
 class Rejected(Exception):  # noqa: N818 - control flow between a format and its framer, not an error of anybody's
-    """What starts here is no good packet: `reason` is a short fixed phrase, `detail` what was expected and what came."""
+    """What starts here is no good packet: `reason` is a short fixed phrase, `detail` what was expected and came."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -96,8 +96,7 @@ class StreamFramer:
         rejected = 0
         while len(answer.frames) < MOST_FRAMES and rejected < MOST_REJECTED:
             found = find(view, packets.sync, at)
-            # At the end of the view there may be the first bytes of a sync word.
-            start = found if found >= 0 else max(at, len(view) - len(packets.sync) + 1)
+            start = found if found >= 0 else len(view) - _sync_begun(view[at:], packets.sync)
             self._skip(start - at)
             at = start
             if found < 0:
@@ -162,6 +161,14 @@ class StreamFramer:
                 "is the profile the right one for this sonar?",
             )
         self._silence += count
+
+
+def _sync_begun(view: memoryview, sync: bytes) -> int:
+    """Return how many bytes at the end of `view` may be the beginning of a sync word."""
+    for count in range(min(len(view), len(sync) - 1), 0, -1):
+        if view[-count:] == sync[:count]:
+            return count
+    return 0
 
 
 def recognise(packets: PacketHead, head: bytes) -> bool:

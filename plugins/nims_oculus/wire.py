@@ -22,9 +22,13 @@ SIMPLE_PING_RESULT = 0x23
 USER_CONFIG = 0x55
 LOGS = 0x80
 DUMMY = 0xFF
+OTHER_MESSAGES = (SIMPLE_FIRE, USER_CONFIG, LOGS, DUMMY)
+"""Messages that may come between the pings."""
 
 ELEMENT_BYTES = (1, 2, 3, 4)
 """Size of one sample by `dataSize` (8, 16, 24, 32 bit)."""
+GAIN_BYTES = 4
+"""Size of the gain before each row, where gains are sent."""
 
 FLAG_RANGE_IN_METRES = 1 << 0
 FLAG_16_BIT = 1 << 1
