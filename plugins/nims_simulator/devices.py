@@ -68,8 +68,13 @@ class SimulatedOculus:
     Rate, number of beams and of samples given here win over what the client asks for.
     """
 
-    MODES: ClassVar = {1: (1.2e6, math.radians(130.0), 40.0), 2: (2.1e6, math.radians(80.0), 10.0)}
-    """By masterMode: frequency, sector, farthest range."""
+    MODES: ClassVar = {
+        1: (1.2e6, math.radians(130.0), 40.0, math.radians(0.6)),
+        2: (2.1e6, math.radians(80.0), 10.0, math.radians(0.4)),
+    }
+    """By masterMode: frequency, sector, farthest range, -3 dB beam width."""
+    CLOCK_TICKS_S = 1_000_000_000
+    """The ping clock of version 1; it wraps at 32 bits."""
     NEAREST_RANGE_M = 0.3
     LARGEST_MESSAGE = 1024
     """No client sends more in one message; a longer one is garbage."""
@@ -94,7 +99,7 @@ class SimulatedOculus:
         # A new fire message may come while this ping is made and encoded; it takes effect with the next one.
         fire, self._pinged_version = self._fire or self._pinged_fire, self._version
         self._pinged_fire = fire
-        _, sector_rad, _ = self.MODES[fire.mode]
+        _, sector_rad, _, beam_width_rad = self.MODES[fire.mode]
         beams = self._fixed_beams or (512 if fire.beams_512 else 256)
         key = (beams, sector_rad, fire.range_m)
         if self._scene is None or key != self._scene_key:
@@ -102,7 +107,10 @@ class SimulatedOculus:
             bearing_rad = np.arcsin(np.linspace(-1.0, 1.0, beams) * math.sin(sector_rad / 2))
             step_m = fire.range_m / self._samples
             range_m = (np.arange(self._samples) + 0.5) * step_m
-            self._scene, self._scene_key = ImagingScene(range_m, bearing_rad, seed=self._seed), key
+            # A Gaussian of amplitude is 3 dB down at 0.8326 standard deviations.
+            spread_rad = beam_width_rad / 2 / 0.8326
+            self._scene = ImagingScene(range_m, bearing_rad, seed=self._seed, bearing_spread_rad=spread_rad)
+            self._scene_key = key
         return self._scene.ping(number, time_s)
 
     def encode(self, ping: SimulatedPing) -> list[bytes]:
@@ -118,7 +126,8 @@ class SimulatedOculus:
             amplitude *= (np.sqrt(gains) / 10).astype(np.float32)[:, None]
         element: type[np.unsignedinteger] = np.uint16 if fire.wide_samples else np.uint8
         image = np.minimum(np.rint(amplitude), np.iinfo(element).max).astype(element)
-        frequency_hz, _, _ = self.MODES[fire.mode]
+        clock_s = ping.number / self.rate_hz
+        frequency_hz, *_ = self.MODES[fire.mode]
         return [
             oculus.encode_ping(
                 image,
@@ -129,7 +138,7 @@ class SimulatedOculus:
                 sound_speed_m_s=fire.sound_speed_m_s or SOUND_SPEED_M_S,
                 version=self._pinged_version,
                 gains=gains,
-                ping_start=ping.number if self._pinged_version == 1 else ping.number / self.rate_hz,
+                ping_start=clock_s if self._pinged_version == 2 else int(clock_s * self.CLOCK_TICKS_S) % 2**32,
                 fire=fire,
             )
         ]
