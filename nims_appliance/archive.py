@@ -92,32 +92,34 @@ class Archive:
         When the file cannot be written the tracks wait, up to a limit, and it is tried again.
         """
         gathered = trio.Event()
-        ended = False
+        ended = trio.Event()
 
         async def gather() -> None:
-            nonlocal ended
             with results.subscribe("archive", all_within(1000)) as pings:
                 task_status.started()
                 async for result in pings:
                     for track in result.ended:
                         self._keep(result.sonar_id, track)
                         gathered.set()
-            ended = True
+            ended.set()
             gathered.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(gather)
             try:
                 await self._write()  # creates the file, or shows at once that it cannot be
-                while not (ended and not self._waiting):
+                while self._waiting or not ended.is_set():
                     await gathered.wait()
-                    if not ended:
-                        await trio.sleep(GATHER_S)
-                    gathered = trio.Event()
+                    with trio.move_on_after(GATHER_S):
+                        await ended.wait()
+                    gathered, last_try = trio.Event(), ended.is_set()
                     if not await self._write():
-                        if ended:
+                        if last_try:
                             break
-                        await trio.sleep(RETRY_S)
+                        with trio.move_on_after(RETRY_S):
+                            await ended.wait()
+                        gathered.set()
+                    elif ended.is_set():
                         gathered.set()
             finally:
                 with trio.CancelScope(shield=True):
@@ -220,7 +222,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise sqlite3.OperationalError(
-                f"it was written by a newer version of the appliance (schema {version}, this one knows {SCHEMA_VERSION})"
+                f"a newer version of the appliance wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
             )
         with database:
             for statement in _CREATE:

@@ -13,7 +13,8 @@ from .frame import Frame
 from .health import Health
 
 if TYPE_CHECKING:
-    from .config import ConfigChange, ConfigStore
+    from .archive import Archive
+    from .config import ConfigStore
     from .pipeline.display import Picture
     from .pipeline.metrics import MetricsBin
     from .pipeline.results import PingResult
@@ -44,6 +45,7 @@ class Context:
     data: Path
     """The data folder; writable."""
     config: ConfigStore
+    """Settings; what changes is published on its bus `changes`."""
     plugins: PluginHost
     health: Health = field(default_factory=Health)
     sonars: dict[str, Sonar] = field(default_factory=dict)
@@ -52,7 +54,7 @@ class Context:
     """Detections and tracks of every sonar, ping by ping."""
     metrics: Bus[MetricsBin] = field(default_factory=lambda: Bus("metrics"))
     """Echo metrics of every sonar, per ping and per time bin."""
-    changes: Bus[ConfigChange] = field(default_factory=lambda: Bus("changes"))
-    """Settings that were changed."""
+    archive: Archive | None = None
+    """Ended tracks; set by the appliance before anything else runs."""
     stopping: trio.Event = field(default_factory=trio.Event)
     """Set when the appliance is asked to stop; handlers that may block watch it."""

@@ -13,48 +13,29 @@ from .errors import NimsError
 from .health import Part
 from .settings import SonarSettings
 from .sonar import RESTART_SETTINGS, SonarRunner, new_sonar
-from .supervisor import supervise
+from .supervisor import Child
 
 log = logging.getLogger(__name__)
 
 
-class _Running:
-    """One sonar's task; `stop` returns when it has ended."""
-
-    def __init__(self) -> None:
-        self.scope = trio.CancelScope()
-        self.ended = trio.Event()
-
-    async def run(self, name: str, context: Context, part: Part) -> None:
-        try:
-            with self.scope:
-                await supervise(part, partial(_run_sonar, name, context, part))
-        finally:
-            self.ended.set()
-
-    async def stop(self) -> None:
-        self.scope.cancel()
-        await self.ended.wait()
-
-
-async def run_sonars(context: Context, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def run_sonars(context: Context) -> None:
     """Run every enabled sonar of the configuration, and follow its changes, until cancelled.
 
     A change of one sonar leaves the others alone.
     """
-    running: dict[str, _Running] = {}
+    running: dict[str, Child] = {}
     with context.config.changes.subscribe("sonars", all_within(100)) as changes:
         async with trio.open_nursery() as nursery:
 
             def start(name: str) -> None:
-                running[name] = _Running()
-                nursery.start_soon(running[name].run, name, context, context.health.part(f"sonar {name}"))
+                part = context.health.part(f"sonar {name}")
+                running[name] = Child(nursery, part, partial(_run_sonar, name, context, part))
 
             for name, settings in context.config.current.sonars.items():
                 _list(name, context)
                 if settings.enabled:
                     start(name)
-            task_status.started()
+            context.health.part("sonars").set("running", f"{len(running)} of {len(context.sonars)} enabled")
             async for _ in changes:
                 wanted = context.config.current.sonars
                 for name in [name for name in context.sonars if name not in wanted]:
@@ -71,6 +52,7 @@ async def run_sonars(context: Context, *, task_status: trio.TaskStatus[None] = t
                     _list(name, context)
                     if settings.enabled:
                         start(name)
+                context.health.part("sonars").set("running", f"{len(running)} of {len(context.sonars)} enabled")
 
 
 def _needs_restart(before: SonarSettings, after: SonarSettings) -> bool:

@@ -73,6 +73,33 @@ async def supervise(part: Part, function: Callable[[], Awaitable[None]], policy:
         part.set("starting")
 
 
+class Child:
+    """A supervised task of a nursery that can be stopped by itself."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        part: Part,
+        function: Callable[[], Awaitable[None]],
+        policy: RestartPolicy = DEFAULT,
+    ) -> None:
+        self.ended = trio.Event()
+        self._scope = trio.CancelScope()
+        nursery.start_soon(self._run, part, function, policy)
+
+    async def _run(self, part: Part, function: Callable[[], Awaitable[None]], policy: RestartPolicy) -> None:
+        try:
+            with self._scope:
+                await supervise(part, function, policy)
+        finally:
+            self.ended.set()
+
+    async def stop(self) -> None:
+        """Cancel the task and wait until it has ended."""
+        self._scope.cancel()
+        await self.ended.wait()
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """Return the errors inside nested groups, in order."""
     if isinstance(error, BaseExceptionGroup):

@@ -68,13 +68,11 @@ class _Client:
 
 
 class TrackServer:
-    """Serves tracks on listeners that the caller has opened."""
+    """Serves tracks on sockets that the caller has bound."""
 
-    def __init__(self, context: Context, part: Part, *, max_clients: int = 64) -> None:
-        self._results = context.results
-        self._stopping = context.stopping
+    def __init__(self, context: Context, part: Part) -> None:
+        self._context = context
         self._part = part
-        self._max_clients = max_clients
         self._messages: Bus[_Message] = Bus("track messages")
         self._clients: dict[trio.SocketStream, _Client] = {}
         self._dropped_before = 0
@@ -84,11 +82,12 @@ class TrackServer:
 
     async def serve(
         self,
-        listeners: list[trio.SocketListener],
+        sockets: list[socket.socket],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled; the listeners are closed at the end."""
+        """Serve until cancelled, on copies of the listening sockets, so that it can be called again."""
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) for sock in sockets]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._encode)
             nursery.start_soon(partial(trio.serve_listeners, self._serve_client, listeners))
@@ -97,7 +96,7 @@ class TrackServer:
 
     async def _encode(self) -> None:
         """Encode each ping once for all clients."""
-        with self._results.subscribe("track server", all_within(QUEUED_MESSAGES)) as results:
+        with self._context.results.subscribe("track server", all_within(QUEUED_MESSAGES)) as results:
             async for result in results:
                 if result.final or not self._messages.subscribers:
                     continue
@@ -106,7 +105,8 @@ class TrackServer:
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
         client = _Client(_name(stream))
-        if len(self._clients) >= self._max_clients and not self._make_room():
+        most = self._context.config.current.tracks.max_clients
+        if len(self._clients) >= most and not self._make_room():
             self.refused += 1
             log.warning("track server: %s refused: %d clients are connected", client.name, len(self._clients))
             return

@@ -1,0 +1,129 @@
+"""The appliance: every long-lived task, and how the parts are joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import trio
+
+from .archive import Archive
+from .context import Context
+from .errors import PluginError
+from .listening import bind, url
+from .outputs.track_server import TrackServer
+from .sonars import run_sonars
+from .supervisor import Child
+from .web.server import serve_web
+
+log = logging.getLogger(__name__)
+
+STOP_S = 2.5
+"""From the wish to stop until everything that has not ended by itself is cancelled."""
+FORCE_S = 3.0
+"""... and until the process ends in any case: a worker thread cannot be cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the appliance can be reached."""
+
+    web: tuple[str, ...]
+    """URLs of the live page."""
+    tracks: tuple[str, ...]
+    """"tcp://host:port" of the track server."""
+
+
+async def run_appliance(
+    context: Context,
+    *,
+    handle_signals: bool = True,
+    task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until `context.stopping` is set, or SIGINT or SIGTERM comes (`handle_signals`); then end within 3 s.
+
+    Raises:
+      ConfigError: an address cannot be listened on; nothing has been started then.
+    """
+    health, config, results = context.health, context.config, context.results
+    web_sockets = bind(config.current.web, "web")
+    track_sockets = bind(config.current.tracks, "tracks")
+    context.archive = archive = Archive(context.data, health.part("archive"))
+    tracks = TrackServer(context, health.part("track server"))
+    _tell_configuration(context)
+
+    async with trio.open_nursery() as nursery:
+
+        def start(name: str, function: Callable[[], Awaitable[None]]) -> Child:
+            return Child(nursery, health.part(name), function)
+
+        if handle_signals:
+            await nursery.start(_stop_on_signals, context)
+        archiving = start("archive", partial(archive.run, results))
+        for name, output in context.plugins.outputs.items():
+            start(f"output {name}", partial(_run_output, output, context))
+        start("track server", partial(tracks.serve, track_sockets))
+        start("web", partial(serve_web_on_copies, context, web_sockets))
+        sonars = start("sonars", partial(run_sonars, context))
+        task_status.started(
+            Addresses(tuple(url("http", s) for s in web_sockets), tuple(url("tcp", s) for s in track_sockets))
+        )
+
+        await context.stopping.wait()
+        with trio.move_on_after(STOP_S):
+            await sonars.stop()  # their last tracks are published ...
+            results.close()
+            context.metrics.close()
+            await archiving.ended.wait()  # ... and written
+        nursery.cancel_scope.cancel()
+
+
+async def serve_web_on_copies(context: Context, sockets: list[Any]) -> None:
+    """Serve the web on copies of the sockets, so that it can be started again on the same ports."""
+    context.health.part("web").set("running", ", ".join(url("http", sock) for sock in sockets))
+    await serve_web(context, [sock.dup() for sock in sockets])
+
+
+async def _run_output(output: Callable[[Context], Awaitable[None]], context: Context) -> None:
+    try:
+        await output(context)
+    except SystemExit as error:
+        raise PluginError(f"the output wanted to end the program (SystemExit: {error})") from error
+
+
+def _tell_configuration(context: Context) -> None:
+    part, config = context.health.part("configuration"), context.config
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    for error in config.errors:
+        log.error("%s", error)
+    if config.errors:
+        part.last_error = "; ".join(config.errors)
+        part.set("failed", "safe mode: no sonar runs until the configuration is corrected")
+    else:
+        part.set("running", f"{len(config.current.sonars)} sonars")
+
+
+async def _stop_on_signals(context: Context, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            if context.stopping.is_set() and number == signal.SIGINT:
+                os._exit(130)
+            if not context.stopping.is_set():
+                log.info("%s: stopping", signal.Signals(number).name)
+                timer = threading.Timer(FORCE_S, _force)
+                timer.daemon = True
+                timer.start()
+                context.stopping.set()
+
+
+def _force() -> None:
+    log.error("a part did not stop within %.0f s: ending without it", FORCE_S)
+    os._exit(1)

@@ -1,0 +1,69 @@
+"""Listening: sockets bound before anything runs, so that a port in use is one clear sentence."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+from .errors import ConfigError
+from .links.address import join_host_port
+from .settings import TrackServerSettings, WebSettings
+
+
+def bind(settings: WebSettings | TrackServerSettings, section: str) -> list[socket.socket]:
+    """Return listening TCP sockets on every address of the settings' host; port 0 is any free one.
+
+    `section` is where the settings stand in the configuration, for errors.
+
+    Raises:
+      ConfigError: the address cannot be listened on; the text says what to do.
+    """
+    host, port = settings.host, settings.port
+    where = join_host_port(host, port)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(f"{section}.host: cannot find {host!r}: {error.strerror or error}") from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in found:
+            if sockets and port == 0:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen(128)
+            sock.setblocking(False)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise ConfigError(_why(error, where, host, port, section)) from None
+    return sockets
+
+
+def _why(error: OSError, where: str, host: str, port: int, section: str) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {port} is in use: another program, or another appliance, listens on {where}; stop it, or choose "
+                f"another port with --{section}-port or {section}.port in config.yaml (who it is: 'ss -ltnp')"
+            )
+        case errno.EACCES:
+            return f"port {port} needs rights that this program lacks: choose one from 1024 with --{section}-port"
+        case errno.EADDRNOTAVAIL:
+            return (
+                f"{section}.host: {host} is not an address of this computer: see 'ip address', or use 0.0.0.0 for all"
+            )
+    return f"cannot listen on {where}: {error.strerror or error}"
+
+
+def url(scheme: str, sock: socket.socket) -> str:
+    """Return how to reach a listening socket from this computer, as a URL."""
+    host, port = sock.getsockname()[:2]
+    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+        host = "localhost"
+    return f"{scheme}://{join_host_port(host, port)}"
