@@ -226,3 +226,18 @@ def _get(values: Any, path: tuple[str, ...]) -> Any:
 
 def _same(one: Any, other: Any) -> bool:
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def one_sonar(plugins: PluginHost, profile: str, settings: Mapping[str, Any]) -> SonarSettings:
+    """Return the settings of a sonar that is in no file: its profile's, and dotted keys ("detector.min_range_m") over it.
+
+    Raises:
+      ConfigError: a key or value is wrong, or there is no such profile; names each.
+    """
+    base = ("sonars", "sonar")
+    values = {(*base, *_split(key)): (value, "") for key, value in settings.items()}
+    built = build([Layer.of_values({(*base, "profile"): (profile, ""), **values})], plugins)
+    if built.problems:
+        texts = [f"{'.'.join(problem.path[len(base) :])}: {problem.text}" for problem in built.problems]
+        raise ConfigError("; ".join(texts))
+    return built.settings.sonars["sonar"]

@@ -6,7 +6,6 @@ import ctypes
 import os
 import platform
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,9 @@ from pathlib import Path
 
 from .config import ConfigStore
 from .errors import NimsError
+from .listening import bind
 from .plugin_host import PluginHost
+from .settings import TrackServerSettings, WebSettings
 
 WANTED_UDP_BUFFER_BYTES = 4 * 2**20
 FREE_DISK_FAIL_BYTES = 200 * 2**20
@@ -43,11 +44,7 @@ def examine(data: Path, plugins: PluginHost, config: ConfigStore) -> list[Findin
     findings += check_data_folder(data)
     findings += [check_clock_year(time.time()), check_clock_synchronised(read_clock_status())]
     findings.append(check_udp_buffer(_RMEM_MAX))
-    current = config.current
-    findings += [
-        check_port("web.port", current.web.host, current.web.port),
-        check_port("tracks.port", current.tracks.host, current.tracks.port),
-    ]
+    findings += [check_port("web", config.current.web), check_port("tracks", config.current.tracks)]
     findings += check_plugins(plugins)
     findings += check_config(config)
     return findings
@@ -141,20 +138,15 @@ def check_udp_buffer(limit_file: Path) -> Finding:
     return Finding("udp buffer", "ok", f"up to {limit // 1024} KiB")
 
 
-def check_port(name: str, host: str, port: int) -> Finding:
-    """Whether a port can be listened on."""
-    text = f"{host}:{port}"
+def check_port(section: str, settings: WebSettings | TrackServerSettings) -> Finding:
+    """Whether the address of a server can be listened on."""
+    name = f"{section}.port"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except OSError as error:
-        remedy = f"stop what uses it (is the appliance running?), or set {name} to another"
-        return Finding(name, "fail", f"{text}: {error.strerror or error}", remedy)
-    return Finding(name, "ok", f"{text} is free")
+        for sock in bind(settings, section):
+            sock.close()
+    except NimsError as error:
+        return Finding(name, "fail", str(error), "if the appliance is running, this is it, and all is well")
+    return Finding(name, "ok", f"{settings.host}:{settings.port} is free")
 
 
 def check_plugins(plugins: PluginHost) -> Iterator[Finding]:

@@ -288,9 +288,8 @@ class PluginHost:
 
     def _call_hooks(self) -> None:
         for hook in _hook_names():
-            # pluggy calls the last registered first; offers are taken in the order in which plugins were found, so
-            # that a later one cannot displace an earlier one.
-            for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            # In the order of registration, so that a later plugin cannot displace an earlier one.
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                 self._call(hook, implementation)
 
     def _call(self, hook: str, implementation: pluggy.HookImpl) -> None:

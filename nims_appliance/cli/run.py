@@ -8,15 +8,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
 
-from ..config import ConfigStore
+from ..config import CONFIG_FILE
 from ..context import Context
 from ..errors import ConfigError
 from .common import data_option, load, parse_settings, prepare_data, start_logging
+
+if TYPE_CHECKING:
+    from ..appliance import Addresses
+
+log = logging.getLogger(__name__)
 
 DEMO = {
     "sonars.demo.profile": "kongsberg-m3",
@@ -69,14 +74,10 @@ def run_command(
         start_logging(data / "logs")
         plugins, config = load(data, given)
         for text in plugins.errors:
-            logging.getLogger("nims.plugins").error("%s", text)
-        for text in config.warnings:
-            logging.getLogger("nims.config").warning("%s", text)
+            log.error("%s", text)
         mistakes = [text.removeprefix("command line: ") for text in config.errors if text.startswith("command line")]
         if mistakes:
             raise ConfigError("; ".join(mistakes))
-        for text in config.errors:
-            logging.getLogger("nims.config").error("%s", text)
         context = Context(data=data, config=config, plugins=plugins)
         with suppress(KeyboardInterrupt):
             trio.run(_run, context, strict_exception_groups=False)
@@ -87,8 +88,8 @@ async def _run(context: Context) -> None:
     from ..appliance import run_appliance
 
     async with trio.open_nursery() as nursery:
-        ports = await nursery.start(run_appliance, context)
-        for line in announcement(context.data, context.config, ports):
+        addresses = await nursery.start(run_appliance, context)
+        for line in announcement(context, addresses):
             click.echo(line)
 
 
@@ -134,14 +135,13 @@ def lock_data(data: Path) -> Iterator[None]:
         yield
 
 
-def announcement(data: Path, config: ConfigStore, ports: Any) -> list[str]:
+def announcement(context: Context, addresses: Addresses) -> list[str]:
     """Return what the operator needs to know once everything listens."""
-    web, tracks = config.current.web, config.current.tracks
-    shown = "localhost" if web.host in (*LOOPBACK, "0.0.0.0", "::") else web.host
+    config, web = context.config, context.config.current.web
     lines = [
-        f"NIMS is running: open http://{shown}:{ports.web}/",
-        f"  tracks for programs: TCP port {ports.tracks} on {tracks.host}",
-        f"  data folder: {data}",
+        f"NIMS is running: open {' or '.join(f'{address}/' for address in addresses.web)}",
+        f"  tracks for programs: {', '.join(addresses.tracks)}",
+        f"  data folder: {context.data}",
     ]
     if config.errors:
         lines += ["  safe mode, no sonar runs, because of errors in the settings:"]
@@ -151,7 +151,7 @@ def announcement(data: Path, config: ConfigStore, ports: Any) -> list[str]:
             lines.append(f"  sonar {name}: {sonar.profile} at {sonar.link}{'' if sonar.enabled else ' (disabled)'}")
     else:
         lines.append("  no sonar is configured: use --demo or --sonar NAME=LINK,profile=PROFILE, or write one to")
-        lines.append(f"    {data / 'config.yaml'}")
+        lines.append(f"    {context.data / CONFIG_FILE}")
     lines.append("  settings can be changed by whoever reaches this address, without a password;")
     if web.host in LOOPBACK:
         lines.append("  listening on this computer only: use --host 0.0.0.0 to open it to the network")
