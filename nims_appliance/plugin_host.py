@@ -386,7 +386,9 @@ def make_decoder_context(
     from .decoder import DecoderContext
 
     merged = convert_driver_settings(driver, merge(profile.settings, settings.driver))
-    return DecoderContext(profile=profile, settings=merged, live=live, want_samples=want_samples)
+    return DecoderContext(
+        profile=profile, settings=merged, live=live, want_samples=want_samples, mounting=settings.mounting
+    )
 
 
 def _hook_names() -> list[str]:

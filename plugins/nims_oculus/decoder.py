@@ -99,7 +99,7 @@ class OculusPackets:
         if message == wire.PING_RESULT:
             raise Rejected(
                 "full ping result",
-                "Oculus message 0x22: expected simple ping results (0x23), got a full one: fire with the flag for simple return",
+                "Oculus message 0x22: expected simple ping results (0x23), got a full one: fire with simple return",
             )
         most = MAX_OTHER_BYTES if in_step else 0
         known = wire.OTHER_MESSAGES if in_step else (wire.DUMMY,)
