@@ -59,6 +59,15 @@ def main(arguments: list[str] | None = None) -> Any:
     except NimsError as error:
         click.echo(f"nims: {error}", err=True)
         sys.exit(2)
+    except BaseExceptionGroup as group:
+        mistakes, defects = group.split(NimsError)
+        if defects or not mistakes:
+            raise
+        mistake: BaseException = mistakes
+        while isinstance(mistake, BaseExceptionGroup):
+            mistake = mistake.exceptions[0]
+        click.echo(f"nims: {mistake}", err=True)
+        sys.exit(2)
     except BrokenPipeError:
         # `nims config schema | head`: the reader has seen enough.
         sys.stderr.close()

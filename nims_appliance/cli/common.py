@@ -7,16 +7,20 @@ import logging.handlers
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
+import trio
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..config import ConfigStore
     from ..plugin_host import PluginHost
+
+T = TypeVar("T")
 
 DATA_VARIABLE = "NIMS_DATA"
 LOG_BYTES = 5_000_000
@@ -43,6 +47,17 @@ data_option = click.option(
     callback=_to_path,
     help="Data folder. [default: $NIMS_DATA, or nims-data beside nims.pyz, or in the current folder]",
 )
+
+
+class WhenStarted(Generic[T], trio.TaskStatus[T]):
+    """A task status that calls a function with what the task reports, once it has started."""
+
+    def __init__(self, tell: Callable[[T], object]) -> None:
+        self._tell = tell
+
+    def started(self, value: T) -> None:
+        """Called by the task."""
+        self._tell(value)
 
 
 def load(data: Path, command_line: dict[str, Any] | None = None) -> tuple[PluginHost, ConfigStore]:

@@ -6,20 +6,19 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import trio
 
+from ..appliance import Addresses, run_appliance
 from ..config import CONFIG_FILE
 from ..context import Context
 from ..errors import ConfigError
-from .common import data_option, load, parse_settings, prepare_data, start_logging
-
-if TYPE_CHECKING:
-    from ..appliance import Addresses
+from .common import WhenStarted, data_option, load, parse_settings, prepare_data, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -79,18 +78,9 @@ def run_command(
         if mistakes:
             raise ConfigError("; ".join(mistakes))
         context = Context(data=data, config=config, plugins=plugins)
-        with suppress(KeyboardInterrupt):
-            trio.run(_run, context, strict_exception_groups=False)
+        announce = WhenStarted[Addresses](lambda addresses: click.echo("\n".join(announcement(context, addresses))))
+        trio.run(partial(run_appliance, context, task_status=announce))
         click.echo("stopped")
-
-
-async def _run(context: Context) -> None:
-    from ..appliance import run_appliance
-
-    async with trio.open_nursery() as nursery:
-        addresses = await nursery.start(run_appliance, context)
-        for line in announcement(context, addresses):
-            click.echo(line)
 
 
 def parse_sonar(text: str) -> dict[str, str]:

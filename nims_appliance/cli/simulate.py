@@ -12,7 +12,7 @@ from ..config_check import suggest
 from ..errors import ConfigError
 from ..plugin_host import PluginHost
 from ..simulate import serve_simulator
-from .common import data_option
+from .common import WhenStarted, data_option
 
 
 @click.command("simulate")
@@ -39,19 +39,13 @@ def simulate_command(
     if profile not in simulators:
         raise ConfigError(f"no plugin simulates {profile!r}{suggest(profile, simulators)}")
     simulator = simulators[profile]
-    serve = partial(
-        serve_simulator, simulator, host=host, port=port, rate_hz=rate, beams=beams, samples=samples, seed=seed
-    )
-
-    async def play() -> None:
-        async with trio.open_nursery() as nursery:
-            bound = await nursery.start(serve)
-            verb = "listening on" if simulator.transport == "tcp" else "sending to"
-            click.echo(f"{simulator.title}: {verb} {simulator.transport}://{host}:{bound}; Ctrl-C stops")
-
+    verb = "listening on" if simulator.transport == "tcp" else "sending to"
+    where = f"{simulator.title}: {verb} {simulator.transport}://{host}"
+    announce = WhenStarted[int](lambda bound: click.echo(f"{where}:{bound}; Ctrl-C stops"))
+    serve = partial(serve_simulator, simulator, host=host, port=port, rate_hz=rate, beams=beams, samples=samples)
     try:
-        trio.run(play, strict_exception_groups=False)
-    except KeyboardInterrupt:
+        trio.run(partial(serve, seed=seed, task_status=announce))
+    except* KeyboardInterrupt:
         click.echo("stopped")
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    except* ValueError as errors:
+        raise ConfigError("; ".join(map(str, errors.exceptions))) from None
