@@ -128,7 +128,7 @@ def candidates(arguments, environ):
     temporary = environ.get("TMPDIR") or "/tmp"
     folders = [os.path.join(data, "cache"), os.path.join(caches, "nims")]
     folders.append(os.path.join(temporary, "nims-cache-%d" % os.getuid()))
-    return [os.path.abspath(folder) for folder in folders]
+    return [os.path.abspath(os.path.expanduser(folder)) for folder in folders]
 
 
 def unpack_somewhere(archive, folders):

@@ -1,4 +1,4 @@
-"""The built zipapp, as an operator has it: `make smoke`. Without NIMS_PYZ there is nothing to try, and nothing is collected."""
+"""The built zipapp as an operator has it; `make smoke`. Without NIMS_PYZ nothing is there to try, nor collected."""
 
 from __future__ import annotations
 
