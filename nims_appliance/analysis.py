@@ -5,18 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .frame import Frame
 from .pipeline.chain import Chain, make_chain
 from .pipeline.classify import Classifier, classify
+from .pipeline.metrics import EchoMetrics, MetricsBin
 from .pipeline.results import DETECTION, PingResult, TrackSummary
 from .settings import SonarSettings
-
-if TYPE_CHECKING:
-    from .pipeline.metrics import EchoMetrics, MetricsBin
 
 log = logging.getLogger(__name__)
 

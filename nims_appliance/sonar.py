@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -19,12 +19,10 @@ from .links import Link, parse_link
 from .links.connection import now
 from .pipeline.chain import Chain, make_chain
 from .pipeline.display import DisplayEncoder
+from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
 from .receiver import Receiver, percentile_ms
 from .settings import MetricsSettings, SonarSettings
-
-if TYPE_CHECKING:
-    from .pipeline.metrics import EchoMetrics
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +32,12 @@ RESTART_SETTINGS = ("profile", "link", "driver", "mounting", "enabled")
 """A change of these starts the sonar anew; the others take effect at the next ping."""
 
 
-def _make_metrics(settings: MetricsSettings) -> EchoMetrics:
-    from .pipeline.metrics import EchoMetrics
-
-    return EchoMetrics(settings)
-
-
 @dataclass(frozen=True, slots=True)
 class Makers:
     """What makes the parts of a sonar that keep memory of its pings."""
 
     chain: Callable[[SonarSettings], Chain] = make_chain
-    metrics: Callable[[MetricsSettings], EchoMetrics] = _make_metrics
+    metrics: Callable[[MetricsSettings], EchoMetrics] = EchoMetrics
     display: Callable[[], DisplayEncoder] = field(default=DisplayEncoder)
 
 

@@ -1,0 +1,314 @@
+"""Batch: recordings through the same decoder and chain as live, as fast as they go."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import logging
+import mmap
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+import numpy as np
+
+from .analysis import Analysis, MetricsOfChannels
+from .decoder import Driver, StreamDecoder
+from .errors import ConfigError, LinkError, NimsError
+from .frame import Arrival, Frame
+from .outputs.track_message import describe_result, iso_time
+from .pipeline.classify import Classifier
+from .pipeline.metrics import EchoMetrics, MetricsBin
+from .pipeline.results import PingResult
+from .plugin_host import make_decoder_context
+from .profile import Profile
+from .settings import SonarSettings
+
+log = logging.getLogger(__name__)
+
+WINDOW_BYTES = 4 * 2**20
+"""How much of a file a decoder is shown at once, unless it needs more; as little as a live link would show."""
+HEAD_BYTES = 64 * 1024
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes of all files."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run over files has found."""
+
+    files: int = 0
+    bytes: int = 0
+    pings: int = 0
+    """Pings of the channel that was detected on."""
+    frames: int = 0
+    """Pings of every channel."""
+    detections: int = 0
+    tracks: int = 0
+    """Confirmed tracks."""
+    resyncs: int = 0
+    skipped_bytes: int = 0
+    packet_errors: Counter[str] = field(default_factory=Counter)
+    bad_frames: int = 0
+    failures: int = 0
+    """Pings that could not be analysed."""
+    errors: list[str] = field(default_factory=list)
+    """Files that could not be read to their end, or had no ping, in a sentence each."""
+    seconds: float = 0.0
+
+
+def process_files(
+    files: Sequence[str | Path],
+    sonar_settings: SonarSettings,
+    profile: Profile,
+    driver: Driver,
+    *,
+    tracks: str | Path | None = None,
+    detections: str | Path | None = None,
+    metrics: str | Path | None = None,
+    progress: Progress | None = None,
+    sonar: str = "file",
+    classifiers: Iterable[Classifier] = (),
+    recognise: Callable[[bytes], str] = lambda head: "",
+) -> Summary:
+    """Detect and track in recordings, one after the other; tracks continue from one file into the next.
+
+    Args:
+      files: in order of time.
+      tracks: where the track server's messages go, one JSON object a line, one line a ping; "-" is standard output.
+      detections: the same for detections.
+      metrics: where echo metrics go, as CSV with the units in the header.
+      progress: called often.
+      sonar: the name of the sonar in the outputs.
+      recognise: names the driver whose data the bytes look like, for files without a ping.
+
+    A file that cannot be read is named in `Summary.errors`, and the next is taken.
+
+    Raises:
+      ConfigError: the driver reads no files, its settings do not fit, or an output cannot be written.
+    """
+    if driver.stream is None:
+        raise ConfigError(f"{driver.title} comes in datagrams: it cannot be read from a file")
+    paths = [Path(file) for file in files]
+    context = make_decoder_context(profile, sonar_settings, driver)
+    make_decoder = driver.stream
+    total = sum(path.stat().st_size for path in paths if path.is_file())
+    with _writing(), contextlib.ExitStack() as stack:
+        outputs = _Outputs(
+            *(_open_output(stack, output, paths) for output in (tracks, detections, metrics)),
+        )
+        run = _Run(sonar, sonar_settings, classifiers, outputs)
+        started = time.perf_counter()
+        for path in paths:
+            before = run.summary.bytes
+            try:
+                run.read(path, make_decoder(context), lambda done, b=before: progress and progress(b + done, total))  # type: ignore[misc]
+                run.summary.files += 1
+            except ConfigError:
+                raise  # the outputs cannot be written: going on would be in vain
+            except NimsError as error:
+                run.summary.errors.append(str(error))
+            except OSError as error:
+                run.summary.errors.append(f"{path}: {error.strerror or error}")
+            if run.empty_head is not None:
+                run.summary.errors.append(_no_ping(path, driver, recognise(run.empty_head)))
+        run.finish()
+        run.summary.seconds = time.perf_counter() - started
+    return run.summary
+
+
+def _no_ping(path: Path, driver: Driver, looks_like: str) -> str:
+    if looks_like and looks_like != driver.title:
+        return f"{path}: no packet of {driver.title}; this looks like {looks_like}: check the profile"
+    return f"{path}: no ping of {driver.title} in it"
+
+
+class _Run:
+    """What lives from the first file to the last."""
+
+    def __init__(
+        self, sonar: str, settings: SonarSettings, classifiers: Iterable[Classifier], outputs: _Outputs
+    ) -> None:
+        self.summary = Summary()
+        self.empty_head: bytes | None = None
+        """The first bytes of the last file, when it had no ping."""
+        self._sonar = sonar
+        self._outputs = outputs
+        self._analysis = Analysis(sonar, settings, classifiers)
+        self._metrics: MetricsOfChannels | None = None
+        if outputs.metrics is not None:
+            self._metrics = MetricsOfChannels(sonar, lambda: EchoMetrics(settings.metrics))
+
+    def read(self, path: Path, decoder: StreamDecoder, progress: Callable[[int], Any]) -> None:
+        """Decode one file to its end.
+
+        Raises:
+          LinkError: it is empty, or the driver broke down in it.
+          OSError: it cannot be read.
+        """
+        self.empty_head = None
+        frames_before = self.summary.frames
+        with open(path, "rb") as file:
+            try:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError:
+                raise LinkError(f"{path}: the file is empty") from None
+            if hasattr(mmap, "MADV_SEQUENTIAL"):
+                mapped.madvise(mmap.MADV_SEQUENTIAL)
+            view = memoryview(mapped)
+            try:
+                self._decode(path, view, decoder, progress)
+            finally:
+                # The memory map itself is closed when the last array that a driver made of it has gone.
+                statistics = decoder.statistics
+                self.summary.bytes += len(view)
+                self.summary.resyncs += statistics.resyncs
+                self.summary.skipped_bytes += statistics.skipped_bytes
+                self.summary.packet_errors.update(statistics.errors)
+            if self.summary.frames == frames_before:
+                self.empty_head = bytes(view[:HEAD_BYTES])
+
+    def _decode(self, path: Path, view: memoryview, decoder: StreamDecoder, progress: Callable[[int], Any]) -> None:
+        at, window, size = 0, WINDOW_BYTES, len(view)
+        try:
+            decoder.on_connect()
+            while at < size:
+                decoded = decoder.decode(view[at : at + window], _arrival())
+                self._take(decoded.frames)
+                if decoded.consumed:
+                    at += decoded.consumed
+                    window = WINDOW_BYTES
+                elif at + window >= size:
+                    break
+                else:
+                    window = max(decoded.need, 2 * window)
+                progress(at)
+            self._take(decoder.finish(_arrival()))
+            progress(size)
+        except (NimsError, OSError):
+            raise
+        except Exception as error:
+            log.exception("%s: the driver raised near byte %d", path, at)
+            raise LinkError(
+                f"{path}: the driver broke down near byte {at} of {size} ({type(error).__name__}: {error}); "
+                "the rest of the file is left out"
+            ) from error
+
+    def _take(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            try:
+                frame.check()
+            except Exception as error:  # noqa: BLE001 - a vendor's frame may be anything
+                if not self.summary.bad_frames:
+                    log.error("the driver gave a bad frame: %s", error)
+                self.summary.bad_frames += 1
+                continue
+            self.summary.frames += 1
+            frame = frame.stamped(self._sonar, self.summary.frames, _arrival())
+            if self._metrics is not None:
+                self._outputs.write_metrics(self._metrics.add(frame))
+            if not self._analysis.wants(frame):
+                continue
+            self.summary.pings += 1
+            result = self._analysis.process(frame)
+            if result is not None:
+                self._outputs.write_result(result)
+
+    def finish(self) -> None:
+        self._analysis.finish()
+        if self._metrics is not None:
+            self._outputs.write_metrics(self._metrics.finish())
+        self.summary.detections = self._analysis.detections
+        self.summary.tracks = self._analysis.tracks
+        self.summary.failures = self._analysis.failures
+
+
+class _Outputs:
+    """The open output files; each may be None."""
+
+    def __init__(self, tracks: TextIO | None, detections: TextIO | None, metrics: TextIO | None) -> None:
+        self.metrics = metrics
+        self._tracks = tracks
+        self._detections = detections
+        self._metrics_columns: list[str] | None = None
+
+    def write_result(self, result: PingResult) -> None:
+        if self._tracks is not None:
+            _write_line(self._tracks, describe_result(result))
+        if self._detections is not None:
+            _write_line(self._detections, describe_detections(result))
+
+    def write_metrics(self, bins: list[MetricsBin]) -> None:
+        if self.metrics is None or not bins:
+            return
+        writer = csv.writer(self.metrics, lineterminator="\n")
+        if self._metrics_columns is None:
+            self._metrics_columns = [field.name for field in dataclasses.fields(bins[0])]
+            with _writing():
+                writer.writerow(["start_iso", *self._metrics_columns])
+        for done in bins:
+            with _writing():
+                writer.writerow([iso_time(done.start_s), *(getattr(done, name) for name in self._metrics_columns)])
+
+
+def describe_detections(result: PingResult) -> dict[str, Any]:
+    """Return the detections of a ping, angles in degrees, JSON-able but for numbers that are not finite."""
+    found = result.detections
+    columns: dict[str, list] = {}
+    for name in found.dtype.names or ():
+        if name.endswith("_rad"):
+            columns[name.removesuffix("_rad") + "_deg"] = np.degrees(found[name]).tolist()
+        else:
+            columns[name] = found[name].tolist()
+    rows = zip(*columns.values(), strict=True)
+    return {
+        "frame_num": result.frame_number,
+        "ping_num_sonar": result.ping_number,
+        "ping_time": result.time_s,
+        "ping_time_iso": iso_time(result.time_s),
+        "sonar_id": result.sonar_id,
+        "channel": result.channel,
+        "num_detections": len(found),
+        "detections": [dict(zip(columns, row, strict=True)) for row in rows],
+    }
+
+
+def _write_line(output: TextIO, value: dict[str, Any]) -> None:
+    with _writing():
+        output.write(msgspec.json.encode(value).decode() + "\n")
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Turn a full disk into a sentence; a closed pipe stays what it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"cannot write the results: {error.strerror or error}") from error
+
+
+def _open_output(stack: contextlib.ExitStack, output: str | Path | None, inputs: list[Path]) -> TextIO | None:
+    if output is None:
+        return None
+    if str(output) == "-":
+        return sys.stdout
+    path = Path(output)
+    if any(path.exists() and source.exists() and path.samefile(source) for source in inputs):
+        raise ConfigError(f"{path} is one of the recordings: results would overwrite it")
+    try:
+        return stack.enter_context(open(path, "w", encoding="utf-8", newline=""))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _arrival() -> Arrival:
+    return Arrival(time.time(), time.monotonic())
