@@ -1,0 +1,129 @@
+"""`/pagesocket`: the configuration, both ways, for every open settings page.
+
+On connect the page gets the configuration. It sends changes back, either as ``{"type": "change", "changes":
+{"dotted.key": value}, "id": ...}`` or, as pages of NIMS 2016 do, the whole configuration or a part of it. What was
+changed is pushed to every other page; the author gets ``{"type": "saved", "id", "changes"}`` or ``{"type": "error",
+"id", "error", "errors"}``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from quart import websocket
+from quart_trio import QuartTrio
+
+from ..bus import all_within
+from ..errors import ConfigError
+from .sockets import serve_socket
+from .state import to_json
+from .transport import text_message
+
+if TYPE_CHECKING:
+    from ..config import ConfigStore
+    from ..context import Context
+
+_page_numbers = itertools.count(1)
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested values by dotted key; an empty dict is a leaf."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and value:
+            leaves.update(flatten(value, f"{key}."))
+        else:
+            leaves[key] = value
+    return leaves
+
+
+def describe_config(config: ConfigStore) -> dict[str, Any]:
+    """Return the configuration with all that a form needs: schema, where each value comes from, what is wrong."""
+    values = config.values()
+    return {
+        "values": values,
+        "schema": config.schema(),
+        "origins": {key: config.origin(key) for key in flatten(values)},
+        "drivers": {name: profile.driver for name, profile in config.plugins.profiles.items()},
+        "errors": list(config.errors),
+        "warnings": list(config.warnings),
+    }
+
+
+def differences(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what `wanted` changes, by dotted key. Keys that it lacks stay as they are.
+
+    Forms of old pages send every number as a string: where a number stands now, such a string is read as one.
+    """
+    now = flatten(current)
+    changes = {}
+    for key, value in flatten({name: value for name, value in wanted.items() if name != "type"}).items():
+        before = now.get(key)
+        if isinstance(value, str) and isinstance(before, (int, float)):
+            value = _read_value(value, before)
+        if key not in now or value != before or isinstance(value, bool) != isinstance(before, bool):
+            changes[key] = value
+    return changes
+
+
+def _read_value(text: str, before: int | float) -> Any:
+    try:
+        read = msgspec.json.decode(text.strip())
+    except msgspec.DecodeError:
+        return text  # the check of the configuration names it
+    expected = bool if isinstance(before, bool) else (int, float)
+    return read if isinstance(read, expected) else text
+
+
+def _message(config: ConfigStore) -> dict[str, Any]:
+    return {**config.values(), "type": "config"}
+
+
+def register(app: QuartTrio, context: Context) -> None:
+    """Add the socket to the application."""
+    config = context.config
+
+    @app.websocket("/pagesocket")
+    async def page() -> None:
+        author = f"page {next(_page_numbers)} at {websocket.remote_addr}"
+
+        async def send(message: dict[str, Any]) -> None:
+            await websocket.send(text_message(to_json(message)))
+
+        async def send_config() -> None:
+            with config.changes.subscribe(author, all_within(64)) as changes:
+                await send(_message(config))
+                async for change in changes:
+                    if change.author != author:
+                        await send(_message(config))
+
+        async def take(text: str) -> None:
+            try:
+                message = msgspec.json.decode(text)
+            except msgspec.DecodeError as error:
+                message = None
+                problem = f"malformed JSON: {error}"
+            else:
+                problem = "expected a JSON object: a change, or the configuration"
+            if not isinstance(message, dict):
+                await send({"type": "error", "id": None, "error": problem, "errors": [problem]})
+                return
+            reference = message.get("id") if message.get("type") == "change" else None
+            try:
+                if message.get("type") == "change":
+                    changes = message.get("changes")
+                    if not isinstance(changes, dict):
+                        raise ConfigError('changes: expected an object {"dotted.key": value}')
+                else:
+                    changes = differences(config.values(), message)
+                if changes:
+                    await config.change(changes, author)
+            except ConfigError as error:
+                await send({"type": "error", "id": reference, "error": str(error), "errors": str(error).split("; ")})
+            else:
+                await send({"type": "saved", "id": reference, "changes": changes})
+
+        await serve_socket(context, [send_config], take)

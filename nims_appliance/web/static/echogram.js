@@ -1,0 +1,103 @@
+// Echogram: single-beam pings as columns that scroll to the left, range downwards.
+
+import { coloursOfBytes, echoColours } from "./colormap.js";
+
+const COLUMNS = 2048;
+const COLUMN_PX = 2;
+const MARGIN = { left: 44, right: 12, top: 10, bottom: 26 };
+
+export class EchogramView {
+  renderer = "canvas2d";
+  #canvas;
+  #context;
+  #colours = echoColours();
+  #ring = document.createElement("canvas"); // column i of the history is drawn at x = i mod COLUMNS
+  #ringContext = null;
+  #columns = []; // {head, bytes}, oldest first
+  #count = 0; // columns ever added
+  #drawnLevels = "";
+
+  constructor(canvas) {
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d", { alpha: true });
+  }
+
+  add(picture) {
+    const { head } = picture;
+    const last = this.#columns.at(-1)?.head;
+    const changed =
+      last &&
+      (last.rows !== head.rows || last.range_first_m !== head.range_first_m || last.range_last_m !== head.range_last_m);
+    if (!last || changed || head.time_s < last.time_s - 1) {
+      // Another range, or a recording that begins again: columns beside each other would not fit.
+      this.#columns = [];
+      this.#count = 0;
+      this.#ring.width = COLUMNS;
+      this.#ring.height = head.rows;
+      this.#ringContext = this.#ring.getContext("2d", { alpha: false });
+    }
+    this.#columns.push(picture);
+    if (this.#columns.length > COLUMNS) this.#columns.shift();
+    this.#count++;
+    const levels = `${head.low_db} ${head.high_db}`;
+    if (levels === this.#drawnLevels && !changed) {
+      this.#drawColumn(picture, this.#count - 1, head);
+    } else {
+      this.#drawnLevels = levels;
+      const first = this.#count - this.#columns.length;
+      this.#columns.forEach((column, i) => this.#drawColumn(column, first + i, head));
+    }
+  }
+
+  #drawColumn({ head, bytes }, number, { low_db, high_db }) {
+    const image = this.#ringContext.createImageData(1, head.rows);
+    const pixels = new Uint32Array(image.data.buffer);
+    const colours = coloursOfBytes(this.#colours, { ...head, low_db, high_db });
+    for (let row = 0; row < head.rows; row++) pixels[row] = colours[bytes[row]];
+    this.#ringContext.putImageData(image, number % COLUMNS, 0);
+  }
+
+  draw(_picture, width, height, ratio) {
+    const canvas = this.#canvas;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    const context = this.#context;
+    const area = {
+      left: MARGIN.left,
+      top: MARGIN.top,
+      width: Math.max(1, width - MARGIN.left - MARGIN.right),
+      height: Math.max(1, height - MARGIN.top - MARGIN.bottom),
+    };
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    context.imageSmoothingEnabled = true;
+    const shown = Math.min(this.#columns.length, Math.floor(area.width / COLUMN_PX));
+    let x = area.left + area.width - shown * COLUMN_PX;
+    let number = this.#count - shown;
+    while (number < this.#count) {
+      // The ring may break the shown stretch into two pieces.
+      const at = number % COLUMNS;
+      const piece = Math.min(this.#count - number, COLUMNS - at);
+      context.drawImage(this.#ring, at, 0, piece, this.#ring.height, x, area.top, piece * COLUMN_PX, area.height);
+      x += piece * COLUMN_PX;
+      number += piece;
+    }
+    const visible = this.#columns.slice(this.#columns.length - shown);
+    const firstX = area.left + area.width - shown * COLUMN_PX + COLUMN_PX / 2;
+    const columns = visible.map(({ head }, i) => ({ x: firstX + i * COLUMN_PX, time_s: head.time_s }));
+    return { ...area, head: this.#columns.at(-1).head, columns, xOf: (timeS) => columnAt(columns, timeS) };
+  }
+}
+
+/** The x of the column of a time; null when it is older than all of them. */
+function columnAt(columns, timeS) {
+  if (!columns.length || timeS < columns[0].time_s - 1e-6) return null;
+  let low = 0;
+  let high = columns.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (columns[middle].time_s <= timeS + 1e-6) low = middle;
+    else high = middle - 1;
+  }
+  return columns[low].x;
+}

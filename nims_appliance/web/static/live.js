@@ -1,0 +1,102 @@
+// The live page: one pane for each sonar, fed by the live socket.
+
+import { Connection, ServerClock } from "./connection.js";
+import { Pane } from "./pane.js";
+
+const TELL_MS = 250;
+
+const panesElement = document.getElementById("panes");
+const connectionElement = document.getElementById("connection");
+const problemsElement = document.getElementById("problems");
+const clock = new ServerClock();
+const panes = new Map();
+let state = null;
+let connected = false;
+
+const now = () => performance.now() / 1000;
+
+function paneOf(name) {
+  let pane = panes.get(name);
+  if (!pane) {
+    pane = new Pane(name, (sonar, frame) => connection.seen(sonar, frame));
+    panes.set(name, pane);
+    panesElement.querySelector(".empty")?.remove();
+    panesElement.append(pane.element);
+  }
+  return pane;
+}
+
+function takeState(message) {
+  clock.heard(message.time_s, now());
+  state = message;
+  const names = new Set(message.sonars.map(({ name }) => name));
+  for (const [name, pane] of panes) {
+    if (!names.has(name)) {
+      pane.element.remove();
+      panes.delete(name);
+    }
+  }
+  names.forEach(paneOf);
+  if (!names.size && !panesElement.querySelector(".empty")) {
+    const empty = document.createElement("div");
+    empty.className = "empty";
+    const text = document.createElement("p");
+    text.textContent = message.errors.length ? "No sonar runs until the configuration is repaired." : "No sonar is configured yet.";
+    empty.append(text);
+    panesElement.append(empty);
+  }
+  showProblems(message);
+}
+
+function showProblems({ errors, parts, sonars }) {
+  const sonarNames = sonars.map(({ name }) => name);
+  const failed = parts.filter(({ name, state }) => state === "failed" && !sonarNames.some((sonar) => isPartOf(name, sonar)));
+  const lines = [...errors, ...failed.map(({ name, last_error, detail }) => `${name}: ${last_error || detail || "failed"}`)];
+  const text = lines.join("\n");
+  if (problemsElement.dataset.text === text) return;
+  problemsElement.dataset.text = text;
+  problemsElement.hidden = !lines.length;
+  const list = document.createElement("ul");
+  list.append(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+  const title = errors.length ? "Safe mode: the configuration has errors, so no sonar runs." : "Something is not working.";
+  problemsElement.replaceChildren(title, list);
+}
+
+function isPartOf(part, sonar) {
+  return part === sonar || part.endsWith(` ${sonar}`);
+}
+
+function tell() {
+  const dataset = connectionElement.dataset;
+  dataset.state = connected ? "live" : state ? "lost" : "connecting";
+  const text = connected ? "connected" : state ? "connection lost, trying again" : "connecting";
+  if (connectionElement.textContent !== text) connectionElement.textContent = text;
+  for (const sonar of state?.sonars ?? []) {
+    const part = state.parts.find(({ name }) => isPartOf(name, sonar.name));
+    panes.get(sonar.name)?.tell(sonar, part, clock, now(), connected, state.picture_rate_hz);
+  }
+}
+
+const connection = new Connection({
+  state(isConnected) {
+    connected = isConnected;
+    for (const pane of panes.values()) pane.forgetArrivals();
+    tell();
+  },
+  message(message) {
+    if (message.type === "state") takeState(message);
+    else if (message.type === "tracks") panes.get(message.sonar)?.takeTracks(message, now());
+  },
+  picture(picture) {
+    paneOf(picture.head.sonar).takePicture(picture, now());
+  },
+});
+
+function drawAll() {
+  for (const pane of panes.values()) pane.draw(now(), devicePixelRatio || 1);
+  requestAnimationFrame(drawAll);
+}
+
+document.addEventListener("visibilitychange", () => panes.forEach((pane) => pane.forgetArrivals()));
+setInterval(tell, TELL_MS);
+requestAnimationFrame(drawAll);

@@ -1,0 +1,188 @@
+// What is drawn over the pictures: grids with labels, and tracks.
+
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
+const GRID = "rgb(217 225 232 / 0.16)";
+const LABEL = "#93a1af";
+const TRACK = "#ff8a5c";
+const CASING = "rgb(8 11 15 / 0.8)";
+
+/** A round step (1, 2 or 5 times a power of ten) that divides `span` into at most `parts`. */
+export function roundStep(span, parts) {
+  const raw = span / parts;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  return power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
+}
+
+function metres(value, step) {
+  return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+}
+
+/** The last digits are enough to tell the tracks of one picture apart. */
+export function shortId(id) {
+  return String(Number(BigInt(id) % 10000n));
+}
+
+export function drawFanGrid(context, { geometry, transform }) {
+  const { minBearing, maxBearing, minRange, maxRange } = geometry;
+  const { x0, y0, scale } = transform;
+  // Canvas angles run clockwise from +x; a bearing runs clockwise from straight up.
+  const from = minBearing - Math.PI / 2;
+  const to = maxBearing - Math.PI / 2;
+  context.save();
+  context.font = FONT;
+  context.lineWidth = 1;
+  context.strokeStyle = GRID;
+  context.fillStyle = LABEL;
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  const step = roundStep(maxRange, Math.min(6, Math.max(2, (scale * maxRange) / 70)));
+  const fits = maxBearing - minBearing < 1.9 * Math.PI;
+  for (let range = step; range < maxRange * 1.0001; range += step) {
+    if (range < minRange) continue;
+    context.beginPath();
+    context.arc(x0, y0, range * scale, from, to);
+    context.stroke();
+    if (!fits) continue;
+    const text = metres(range, step) + (range + step >= maxRange * 1.0001 ? " m" : "");
+    const gap = 7;
+    const x = x0 + scale * range * Math.sin(maxBearing) + gap * Math.cos(maxBearing);
+    const y = y0 - scale * range * Math.cos(maxBearing) + gap * Math.max(0.4, Math.sin(maxBearing));
+    context.fillText(text, x, y);
+  }
+  context.textAlign = "center";
+  const degrees = 180 / Math.PI;
+  const spread = (maxBearing - minBearing) * degrees;
+  const across = scale * maxRange * (maxBearing - minBearing);
+  const bearingStep = [5, 10, 15, 30, 45, 90].find((candidate) => (across * candidate) / spread > 90) ?? 90;
+  const first = Math.ceil((minBearing * degrees) / bearingStep - 1e-6);
+  for (let k = first; k * bearingStep <= maxBearing * degrees + 1e-6; k++) {
+    const bearing = (k * bearingStep) / degrees;
+    const [sin, cos] = [Math.sin(bearing), Math.cos(bearing)];
+    context.beginPath();
+    context.moveTo(x0 + scale * minRange * sin, y0 - scale * minRange * cos);
+    context.lineTo(x0 + scale * maxRange * sin, y0 - scale * maxRange * cos);
+    context.stroke();
+    const out = scale * maxRange + 14;
+    context.fillText(`${k * bearingStep}°`, x0 + out * sin, y0 - out * cos);
+  }
+  context.restore();
+}
+
+function strokeTwice(context, width) {
+  context.lineCap = "round";
+  context.lineJoin = "round";
+  context.strokeStyle = CASING;
+  context.lineWidth = width + 2.5;
+  context.stroke();
+  context.strokeStyle = TRACK;
+  context.lineWidth = width;
+  context.stroke();
+}
+
+function textTwice(context, text, x, y) {
+  context.strokeStyle = CASING;
+  context.lineWidth = 3;
+  context.lineJoin = "round";
+  context.strokeText(text, x, y);
+  context.fillText(text, x, y);
+}
+
+/** Tracks in metres: a fading tail, a ring at the newest position, a stroke to where it is in one second. */
+export function drawFanTracks(context, { transform }, tracks, width) {
+  context.save();
+  context.font = FONT;
+  context.textBaseline = "middle";
+  for (const track of tracks) {
+    context.globalAlpha = track.fade;
+    const points = track.points;
+    if (points.length > 1) {
+      context.beginPath();
+      points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](transform.x(point.x_m), transform.y(point.y_m)));
+      strokeTwice(context, 1.6);
+    }
+    const { x_m, y_m, vx_m_s, vy_m_s, speed_m_s, state } = track.newest;
+    const [x, y] = [transform.x(x_m), transform.y(y_m)];
+    if (!track.ended && speed_m_s > 0.05) {
+      const unit = 1 / Math.hypot(vx_m_s, vy_m_s || 1e-9);
+      const length = transform.scale * speed_m_s;
+      if (length > 8) {
+        context.beginPath();
+        context.moveTo(x + 6 * vx_m_s * unit, y - 6 * vy_m_s * unit);
+        context.lineTo(transform.x(x_m + vx_m_s), transform.y(y_m + vy_m_s));
+        strokeTwice(context, 1.2);
+      }
+    }
+    context.beginPath();
+    context.arc(x, y, 5, 0, 2 * Math.PI);
+    context.setLineDash(state === "coasting" ? [3, 3] : []);
+    strokeTwice(context, 2);
+    context.setLineDash([]);
+    if (track.ended) continue;
+    const right = x < width - 110;
+    context.textAlign = right ? "left" : "right";
+    context.fillStyle = TRACK;
+    textTwice(context, `${shortId(track.id)}  ${speed_m_s.toFixed(1)} m/s`, x + (right ? 11 : -11), y);
+  }
+  context.restore();
+}
+
+/** Range and time axes of an echogram. `columns`: [{x, time_s}] at increasing x. */
+export function drawEchogramGrid(context, { left, top, width, height, head, columns }) {
+  context.save();
+  context.font = FONT;
+  context.lineWidth = 1;
+  context.strokeStyle = GRID;
+  context.fillStyle = LABEL;
+  const near = head.range_first_m;
+  const far = head.range_last_m;
+  const step = roundStep(far - near, Math.max(2, height / 70));
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  for (let range = Math.ceil(near / step) * step; range <= far; range += step) {
+    const y = top + ((range - near) / (far - near)) * height;
+    context.beginPath();
+    context.moveTo(left, y);
+    context.lineTo(left + width, y);
+    context.stroke();
+    if (y > top + 6 && y < top + height + 1) context.fillText(metres(range, step), left - 8, y);
+  }
+  context.fillText("m", left - 8, top + 4);
+  context.textAlign = "center";
+  context.textBaseline = "top";
+  let nextX = left + width - 34;
+  for (let i = columns.length - 1; i >= 0; i--) {
+    if (columns[i].x > nextX || columns[i].x < left + 30) continue;
+    context.fillText(new Date(columns[i].time_s * 1000).toISOString().slice(11, 19), columns[i].x, top + height + 6);
+    nextX = columns[i].x - 130;
+  }
+  context.restore();
+}
+
+/** Tracks over time and range. `xOf(time_s)` gives the column, or null left of the picture. */
+export function drawEchogramTracks(context, { left, top, width, height, head, xOf }, tracks) {
+  const y = (range) => top + ((range - head.range_first_m) / (head.range_last_m - head.range_first_m)) * height;
+  context.save();
+  context.beginPath();
+  context.rect(left, top, width, height);
+  context.clip();
+  context.font = FONT;
+  context.textBaseline = "bottom";
+  context.textAlign = "left";
+  for (const track of tracks) {
+    const points = track.points.map((point) => [xOf(point.time_s), y(point.range_m)]).filter(([x]) => x !== null);
+    if (!points.length) continue;
+    context.globalAlpha = track.ended ? 0.75 : 1;
+    context.beginPath();
+    points.forEach(([px, py], i) => context[i ? "lineTo" : "moveTo"](px, py));
+    strokeTwice(context, 1.6);
+    const [x, lastY] = points.at(-1);
+    context.fillStyle = TRACK;
+    textTwice(context, shortId(track.id), Math.min(points[0][0], left + width - 34), Math.max(top + 14, points[0][1] - 5));
+    if (!track.ended) {
+      context.beginPath();
+      context.arc(x, lastY, 4, 0, 2 * Math.PI);
+      strokeTwice(context, 1.6);
+    }
+  }
+  context.restore();
+}

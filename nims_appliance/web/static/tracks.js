@@ -1,0 +1,63 @@
+// The tracks of one sonar as the page has seen them: live ones, and ended ones while they fade.
+
+const TAIL_S = 12;
+const FADE_S = 2.5;
+const KEPT_POINTS = 2000;
+
+export class TrackHistory {
+  /** How many are live now. */
+  live = 0;
+  #tracks = new Map();
+
+  take(message, nowS) {
+    for (const track of message.tracks) {
+      let known = this.#tracks.get(track.id);
+      if (!known) this.#tracks.set(track.id, (known = { id: track.id, channel: message.channel, points: [] }));
+      known.newest = track;
+      known.endedS = null;
+      known.heardS = nowS;
+      known.points.push({ time_s: message.time_s, x_m: track.x_m, y_m: track.y_m, range_m: track.range_m });
+      if (known.points.length > KEPT_POINTS) known.points.shift();
+    }
+    this.live = message.tracks.length;
+    const present = new Set(message.tracks.map(({ id }) => id));
+    for (const known of this.#tracks.values()) {
+      if (known.channel === message.channel && !present.has(known.id)) known.endedS ??= nowS;
+    }
+  }
+
+  /** Tracks for a fan: with a tail of the last seconds, and fading once ended. */
+  recent(nowS) {
+    const shown = [];
+    for (const known of this.#tracks.values()) {
+      const fade = known.endedS === null ? 1 : 1 - (nowS - known.endedS) / FADE_S;
+      if (fade <= 0) continue;
+      const from = known.points.at(-1).time_s - TAIL_S;
+      const points = known.points.filter((point) => point.time_s >= from);
+      shown.push({ id: known.id, newest: known.newest, points, fade, ended: known.endedS !== null });
+    }
+    return shown;
+  }
+
+  /** Tracks for an echogram: all with a point since `fromS` (sonar time); older ones are forgotten. */
+  since(fromS, channel) {
+    const shown = [];
+    for (const [id, known] of this.#tracks) {
+      if (known.endedS !== null && known.points.at(-1).time_s < fromS) this.#tracks.delete(id);
+      else if (known.channel === channel) shown.push({ id, points: known.points, ended: known.endedS !== null });
+    }
+    return shown;
+  }
+
+  /** Forget what no picture shows any more. */
+  prune(nowS, keepS) {
+    for (const [id, known] of this.#tracks) {
+      if (known.endedS !== null && nowS - known.endedS > keepS) this.#tracks.delete(id);
+    }
+  }
+
+  clear() {
+    this.#tracks.clear();
+    this.live = 0;
+  }
+}

@@ -1,0 +1,252 @@
+"""The HTTP and WebSocket server: Hypercorn's trio server, made fit for stalled viewers and for pictures.
+
+What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests/web/test_transport.py holds each fact:
+
+* Hypercorn sends inside a shielded cancel scope without a deadline, so one browser that stops reading would hold up the
+  stop of the appliance for ever. Here every send has a deadline, after which the connection is closed.
+* It accepts permessage-deflate whenever a browser offers it and compresses on the event loop: the offer is removed.
+* wsproto copies a message three times for each client: a `Message` is framed once and its bytes are handed to all.
+* An error in one connection would end the whole server: here it ends that connection.
+* HTTP/2 and h2c are not spoken: they bring nothing on a LAN, and WebSockets over them would bypass the above.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from functools import partial
+from typing import Any
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Data, Request
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState as RequestState
+from hypercorn.utils import parse_socket_addr, wrap_app
+from quart_trio import QuartTrio
+from wsproto.connection import ConnectionState
+
+log = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S = 10.0
+"""One message to one client: a picture of 130 kB passes on a link of 0.1 Mbit/s."""
+STOP_SEND_TIMEOUT_S = 0.5
+"""The same once the appliance stops."""
+GRACE_S = 1.5
+"""How long open connections may take to end once the appliance stops."""
+MAX_CONNECTIONS = 500
+
+
+class Message(bytes):
+    """A complete WebSocket frame of the server; `websocket.send` passes it to the socket as it is.
+
+    Make it once for all clients with `text_message` or `binary_message`.
+    """
+
+
+def _framed(opcode: int, payload: bytes) -> Message:
+    if len(payload) < 126:
+        head = struct.pack("!BB", 0x80 | opcode, len(payload))
+    elif len(payload) < 65536:
+        head = struct.pack("!BBH", 0x80 | opcode, 126, len(payload))
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 127, len(payload))
+    return Message(head + payload)
+
+
+def binary_message(payload: bytes) -> Message:
+    """Return the unmasked frame of a binary message."""
+    return _framed(0x2, payload)
+
+
+def text_message(text: bytes) -> Message:
+    """Return the unmasked frame of a text message; `text` is UTF-8."""
+    return _framed(0x1, text)
+
+
+class _WebSocketStream(WSStream):
+    async def handle(self, event: StreamEvent) -> None:
+        if isinstance(event, Request):
+            headers = [(name, value) for name, value in event.headers if name.lower() != b"sec-websocket-extensions"]
+            event = Request(
+                stream_id=event.stream_id,
+                headers=headers,
+                http_version=event.http_version,
+                method=event.method,
+                raw_path=event.raw_path,
+                state=event.state,
+            )
+        await super().handle(event)
+
+    async def app_send(self, message: Any) -> None:
+        framed = message.get("bytes") if message is not None and message["type"] == "websocket.send" else None
+        if not isinstance(framed, Message):
+            await super().app_send(message)
+        elif (
+            not self.closed
+            and self.state == ASGIWebsocketState.CONNECTED
+            and self.connection.state == ConnectionState.OPEN
+        ):
+            await self.send(Data(stream_id=self.stream_id, data=framed))
+
+
+class _HttpProtocol(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore requests to speak HTTP/2; HTTP/1.1 answers them."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        headers = {name.lower(): value.lower() for name, value in request.headers}
+        connection = [token.strip() for token in headers.get(b"connection", b"").split(b",")]
+        if (
+            request.method == b"GET"
+            and headers.get(b"upgrade", b"").strip() == b"websocket"
+            and b"upgrade" in connection
+        ):
+            self.stream = _WebSocketStream(
+                self.app,
+                self.config,
+                self.context,
+                self.task_group,
+                self.ssl,
+                self.client,
+                self.server,
+                self.stream_send,
+                STREAM_ID,
+            )
+            assert isinstance(self.connection, h11.Connection)
+            self.connection = H11WSConnection(self.connection)
+            await self.stream.handle(
+                Request(
+                    stream_id=STREAM_ID,
+                    headers=list(request.headers),
+                    http_version=request.http_version.decode(),
+                    method="GET",
+                    raw_path=request.target,
+                    state=self.connection_state,
+                )
+            )
+        else:
+            await super()._create_stream(request)
+
+
+class _Connection(TCPServer):
+    """One accepted connection."""
+
+    stream: trio.SocketStream  # type: ignore[assignment]
+    send_timeout_s = SEND_TIMEOUT_S
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._sending: trio.CancelScope | None = None
+
+    async def run(self) -> None:
+        try:
+            client = parse_socket_addr(self.stream.socket.family, self.stream.socket.getpeername())
+            server = parse_socket_addr(self.stream.socket.family, self.stream.socket.getsockname())
+            async with TaskGroup() as task_group:
+                self._task_group = task_group
+                self.protocol = _HttpProtocol(  # type: ignore[assignment]
+                    self.app,
+                    self.config,
+                    self.context,
+                    task_group,
+                    RequestState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the client went away between accept and here
+        finally:
+            await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                with trio.move_on_after(self.send_timeout_s, shield=True) as self._sending:
+                    await self.stream.send_all(event.data)
+                if not self._sending.cancelled_caught:
+                    return
+                # Part of a message may be out: nothing sensible can follow it on this connection.
+                log.info("a client took no data for %g s: connection closed", self.send_timeout_s)
+                await trio.aclose_forcefully(self.stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                self._sending = None
+            await self.protocol.handle(Closed())
+
+    def hurry(self) -> None:
+        """The appliance stops: shorten the time that sending may take, also for what is being sent now."""
+        self.send_timeout_s = STOP_SEND_TIMEOUT_S
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, trio.current_time() + STOP_SEND_TIMEOUT_S)
+
+
+async def serve_app(
+    app: QuartTrio,
+    config: Config,
+    sockets: list[socket.socket],
+    *,
+    stopping: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `app` on bound sockets until `stopping` is set or the task is cancelled; the sockets are closed then.
+
+    Returns at most `GRACE_S` + `STOP_SEND_TIMEOUT_S` after `stopping`, whatever the clients do.
+    """
+    asgi = wrap_app(app, config.wsgi_max_body_size, "asgi")
+    worker = WorkerContext(None)
+    open_connections: set[_Connection] = set()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        if len(open_connections) >= MAX_CONNECTIONS:
+            log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
+            await trio.aclose_forcefully(stream)
+            return
+        connection = _Connection(asgi, config, worker, {}, stream)
+        open_connections.add(connection)
+        try:
+            await connection.run()
+        except* Exception:
+            log.exception("a connection ended with an error")
+        finally:
+            open_connections.discard(connection)
+
+    listeners = []
+    for bound in sockets:
+        bound.listen(config.backlog)
+        bound.setblocking(False)
+        listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(bound)))
+    async with trio.open_nursery() as app_tasks:
+        app.nursery = app_tasks
+        await app.startup()
+        try:
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(partial(trio.serve_listeners, handle, listeners, handler_nursery=connections))
+                    task_status.started()
+                    try:
+                        await stopping.wait()
+                    finally:
+                        for connection in open_connections:
+                            connection.hurry()
+                    accepting.cancel_scope.cancel()
+                await worker.terminated.set()  # ends idle keep-alive connections
+                connections.cancel_scope.deadline = trio.current_time() + GRACE_S
+        finally:
+            app_tasks.cancel_scope.cancel()
