@@ -33,12 +33,9 @@ PROFILES = {"kongsberg-m3", "simrad-ek60", "blueprint-oculus"}
 class Running:
     """An appliance that has said its addresses."""
 
-    process: subprocess.Popen[str]
-    data: Path
+    process: subprocess.Popen[bytes]
     web_port: int
     tracks_port: int
-    said: str
-    """What it wrote until then."""
 
     def terminate(self) -> int:
         """Send SIGTERM and give the exit code; fails when it has not ended within 3 s and a little."""
@@ -73,27 +70,36 @@ class Zipapp:
     def start(self, data: Path, *arguments: str) -> Iterator[Running]:
         """Start `nims run` on free ports and wait until it says its addresses; it is killed at the end if need be."""
         command = [PYTHON, str(self.path), "run", "--data", str(data), "--web-port", "0", "--tracks-port", "0"]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        environment = self.environment()
-        with subprocess.Popen([*command, *arguments], env=environment, text=True, cwd=self.home, **pipes) as process:
-            try:
-                yield await_addresses(process, data)
-            finally:
-                process.kill()
-                assert process.stdout
-                print(process.stdout.read())  # shown by pytest when a test fails
+        data.mkdir(exist_ok=True)
+        with (data / "output.txt").open("w") as output:
+            process = subprocess.Popen(
+                [*command, *arguments],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.home,
+            )
+        try:
+            yield await_addresses(process, data)
+        finally:
+            process.kill()
+            process.wait(timeout=DEADLINE_S)
+            print((data / "output.txt").read_text())  # shown by pytest when a test fails
 
 
-def await_addresses(process: subprocess.Popen[str], data: Path) -> Running:
-    assert process.stdout
-    said = ""
-    for line in process.stdout:
-        said += line
+def await_addresses(process: subprocess.Popen[bytes], data: Path) -> Running:
+    """Wait until the appliance has said where it can be reached."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while process.poll() is None:
+        said = (data / "output.txt").read_text()
         web = re.search(r"open http://\S*?:(\d+)/", said)
-        tracks = re.search(r"tracks for programs: \S*?(\d+)\s", said) or re.search(r"TCP port (\d+)", said)
+        tracks = re.search(r"tracks for programs: \S*?:(\d+)\s", said)
         if web and tracks:
-            return Running(process, data, int(web[1]), int(tracks[1]), said)
-    raise AssertionError(f"ended with exit code {process.wait()} before it said its addresses:\n{said}")
+            return Running(process, int(web[1]), int(tracks[1]))
+        assert time.monotonic() < deadline_s, "no address until now"
+        time.sleep(0.02)
+    raise AssertionError(f"ended with exit code {process.returncode} before it said its addresses")
 
 
 @pytest.fixture(scope="session")
