@@ -51,6 +51,9 @@ class Calibration:
     beamwidth_along_rad: float
     """Two-way compensation uses the full -3 dB width, fore-aft."""
     beamwidth_athwart_rad: float
+    angle_sensitivity_along: float = math.nan
+    """Electrical over mechanical angle; NaN where not known."""
+    angle_sensitivity_athwart: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

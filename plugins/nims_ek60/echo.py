@@ -178,6 +178,8 @@ def _calibration(header: PingHeader, transducer: Transducer | None, cell_m: floa
         range_offset_m=TVG_START_SAMPLES * cell_m,
         beamwidth_along_rad=math.radians(transducer.beamwidth_along_deg),
         beamwidth_athwart_rad=math.radians(transducer.beamwidth_athwart_deg),
+        angle_sensitivity_along=transducer.angle_sensitivity_along if transducer.has_angles else math.nan,
+        angle_sensitivity_athwart=transducer.angle_sensitivity_athwart if transducer.has_angles else math.nan,
     )
     finite = all(
         math.isfinite(value)

@@ -1,0 +1,321 @@
+"""Detector of split-beam pings: echoes of single targets, with their place in three dimensions and their TS.
+
+Criteria of M. Soule, M. Barange, H. Solli, I. Hampton, "Performance of a new phase algorithm for discriminating between
+single and overlapping echoes in a split-beam echosounder", ICES J. Mar. Sci. 54 (1997) 934-938, and of E. Ona, M.
+Barange, "Single target recognition", ICES Coop. Res. Rep. 235 (1999) 28-43: an echo of one target is as long as the
+pulse, comes from one direction throughout, and is near enough to the axis for its compensation to be trusted.
+
+Walls, nets and the bottom pass these criteria by chance in every ping. An echo must therefore also stand out of the
+past of its range, by the factor that makes `false_alarms_per_ping` of noise alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..acoustics.calibration import beam_compensation_db, to_db, ts_linear
+from ..frame import Frame
+from ..settings import SonarSettings
+from .results import DETECTION
+
+PHASE_STEP_DEG = 180.0 / 128.0
+"""Electrical; the unit of `max_phase_sd_steps`."""
+USUAL_SENSITIVITY_DEG = 150.0
+"""Sensitivity times beam width of Simrad's split-beam transducers, within 3 %: stands in where the sonar is silent."""
+MIN_SAMPLES = 3
+"""Fewer samples between the -6 dB points give no scatter of phase."""
+HALF = 10.0**-0.6
+"""-6 dB."""
+
+
+class SingleTargetDetector:
+    """Finds the echoes of single targets in split-beam pings of one channel."""
+
+    def __init__(self, settings: SonarSettings) -> None:
+        self._settings = settings.detector
+        self._criteria = settings.single_target
+        self._background = _RangeBackground(settings.detector.background_s)
+        self._notes: list[str] = []
+
+    def notes(self) -> list[str]:
+        """Return and forget what happened in the last ping."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def detect(self, frame: Frame) -> np.ndarray:
+        """Return the single targets of a split-beam ping, dtype DETECTION, nearest first.
+
+        Ranges are on the axis of the frame, of the middle of the echo. Without calibration the criteria of TS and of
+        beam compensation do not apply, and TS is NaN.
+        """
+        power = np.nan_to_num(frame.intensity[:, 0].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        if self._background.fit(frame):
+            self._notes.append("geometry changed")
+        pulse_samples = _pulse_samples(frame)
+        threshold = self._background.threshold(self._settings.false_alarms_per_ping * pulse_samples / len(power))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(power > 0.0, power / self._background.mean, 0.0)
+        self._background.update(power, threshold, frame.time_s)
+
+        peaks = _local_maxima(power)
+        in_range = (frame.range_m[peaks] >= self._settings.min_range_m) & (
+            frame.range_m[peaks] <= self._settings.max_range_m
+        )
+        peaks = peaks[in_range & (ratio[peaks] > threshold)]
+        if not len(peaks):
+            return np.zeros(0, DETECTION)
+        echoes = _measure(frame, power, peaks, pulse_samples, self._criteria.max_echo_length)
+        echoes = echoes.keep(self._accept(frame, echoes))
+        echoes = echoes.keep(_strongest_first(echoes, pulse_samples))
+        if len(echoes.peak) > self._settings.max_detections:
+            self._notes.append("flooded")
+            echoes = echoes.keep(np.sort(np.argsort(-power[echoes.peak])[: self._settings.max_detections]))
+        return _describe(frame, power, ratio, echoes)
+
+    def _accept(self, frame: Frame, echoes: _Echoes) -> np.ndarray:
+        """Return which echoes are of single targets, shape (echoes,), bool."""
+        criteria = self._criteria
+        along_step_rad, athwart_step_rad = _phase_steps_rad(frame)
+        # An echo that wanders less across the beam than the pulse resolves along it is one animal, however large its
+        # angles are near the head.
+        near_rad = frame.range_resolution_m / math.sqrt(12.0) / np.maximum(echoes.range_m, 0.01)
+        good = (
+            (echoes.length >= criteria.min_echo_length)
+            & (echoes.length <= criteria.max_echo_length)
+            & (echoes.samples >= MIN_SAMPLES)
+            & (echoes.along_sd_rad <= np.maximum(criteria.max_phase_sd_steps * along_step_rad, near_rad))
+            & (echoes.athwart_sd_rad <= np.maximum(criteria.max_phase_sd_steps * athwart_step_rad, near_rad))
+        )
+        if frame.calibration is not None:
+            # The comparison with NaN is false: nearer than the TVG start there is no TS, and no detection.
+            good &= (echoes.compensation_db <= criteria.max_gain_compensation_db) & (echoes.ts_db >= criteria.min_ts_db)
+        return good
+
+
+class _RangeBackground:
+    """Running mean of the power at each range, for pings of one geometry.
+
+    Exponential, but the mean of all pings while they are fewer than its memory. A value above the threshold counts as
+    the threshold only, so that an animal that passes leaves no ghost, while a wall that comes to stay is learnt:
+    the mean doubles about every background_s / threshold seconds.
+    """
+
+    def __init__(self, memory_s: float) -> None:
+        self._memory_s = memory_s
+        self._range_m = np.empty(0)
+        self._transmission: tuple[float, ...] = ()
+        self._time_s = math.nan
+        self._pings = 0
+        self.mean = np.empty(0)
+
+    def fit(self, frame: Frame) -> bool:
+        """Start anew if the ping is not comparable with the ones before; return whether there were such."""
+        transmission = (
+            frame.frequency_hz,
+            frame.pulse_length_s,
+            frame.calibration.transmit_power_w if frame.calibration is not None else 0.0,
+        )
+        same_axis = self._range_m is frame.range_m or np.array_equal(self._range_m, frame.range_m)
+        if same_axis and self._transmission == transmission:
+            return False
+        had_pings = self._pings > 0
+        self._range_m, self._transmission = frame.range_m, transmission
+        self._time_s, self._pings = math.nan, 0
+        self.mean = np.zeros(len(frame.range_m))
+        return had_pings
+
+    def threshold(self, rate: float) -> float:
+        """Return the ratio to the mean that exponential noise exceeds with a probability, given how many pings it has.
+
+        Infinite for the first ping. The mean of n values of noise is itself uncertain: as for a cell-averaging CFAR.
+        """
+        if self._pings == 0:
+            return math.inf
+        return self._pings * math.expm1(-math.log(min(rate, 0.5)) / self._pings)
+
+    def update(self, power: np.ndarray, threshold: float, time_s: float) -> None:
+        """Take one ping into the mean."""
+        interval_s = time_s - self._time_s
+        # After a gap, and after a step of the clock, the pings still count as consecutive.
+        interval_s = interval_s if 0.0 < interval_s < self._memory_s else 0.05
+        self._time_s = time_s
+        memory_pings = max(self._memory_s / interval_s, 1.0)
+        self._pings = min(self._pings + 1, math.ceil(memory_pings))
+        if math.isfinite(threshold):
+            power = np.minimum(power, threshold * self.mean)
+        self.mean += (power - self.mean) / self._pings
+
+
+@dataclass(frozen=True, slots=True)
+class _Echoes:
+    """Candidates; all arrays have shape (echoes,)."""
+
+    peak: np.ndarray
+    """Sample of the peak."""
+    first: np.ndarray
+    """First and last sample within 6 dB of the peak."""
+    last: np.ndarray
+    length: np.ndarray
+    """Between the interpolated -6 dB points, in pulse lengths; inf where it ends outside of the window."""
+    samples: np.ndarray
+    range_m: np.ndarray
+    """Mean of the range, weighted with amplitude."""
+    along_rad: np.ndarray
+    """Means of the angles, weighted with power."""
+    athwart_rad: np.ndarray
+    along_sd_rad: np.ndarray
+    """Scatter of the angles over the samples, not weighted."""
+    athwart_sd_rad: np.ndarray
+    athwart_span_rad: np.ndarray
+    total: np.ndarray
+    """Sum of the power."""
+    compensation_db: np.ndarray
+    ts_db: np.ndarray
+    """Compensated; NaN without calibration."""
+
+    def keep(self, which: np.ndarray) -> _Echoes:
+        """Return some of the echoes, by index or by mask."""
+        return _Echoes(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def _pulse_samples(frame: Frame) -> float:
+    """Return the pulse length in samples, at least 1."""
+    cell_m = float(np.median(np.diff(frame.range_m))) if len(frame.range_m) > 1 else frame.range_resolution_m
+    return max(frame.pulse_length_s * frame.sound_speed_m_s / (2.0 * cell_m), 1.0)
+
+
+def _local_maxima(power: np.ndarray) -> np.ndarray:
+    """Return the samples that are higher than the one before and not lower than the one after; not the ends."""
+    middle = power[1:-1]
+    return np.flatnonzero((middle > power[:-2]) & (middle >= power[2:])) + 1
+
+
+def _phase_steps_rad(frame: Frame) -> tuple[float, float]:
+    """Return (along, athwart) the mechanical angle of one phase step."""
+    calibration = frame.calibration
+    along = athwart = math.nan
+    beamwidth_along_rad = beamwidth_athwart_rad = frame.beam_width_rad
+    if calibration is not None:
+        along, athwart = calibration.angle_sensitivity_along, calibration.angle_sensitivity_athwart
+        beamwidth_along_rad, beamwidth_athwart_rad = calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad
+    if not math.isfinite(along):
+        along = USUAL_SENSITIVITY_DEG / math.degrees(beamwidth_along_rad)
+    if not math.isfinite(athwart):
+        athwart = USUAL_SENSITIVITY_DEG / math.degrees(beamwidth_athwart_rad)
+    return math.radians(PHASE_STEP_DEG / along), math.radians(PHASE_STEP_DEG / athwart)
+
+
+def _measure(frame: Frame, power: np.ndarray, peaks: np.ndarray, pulse_samples: float, max_length: float) -> _Echoes:
+    """Measure the echo around each peak.
+
+    Each gets a window wide enough for the longest echo that is accepted, one row of a matrix of (echoes, window).
+    """
+    assert frame.along_rad is not None
+    assert frame.athwart_rad is not None
+    reach = math.ceil(max_length * pulse_samples) + 1
+    offsets = np.arange(-reach, reach + 1)
+    index = peaks[:, np.newaxis] + offsets
+    outside = (index < 0) | (index >= len(power))
+    index = np.clip(index, 0, len(power) - 1)
+    level = np.where(outside, 0.0, power[index]) / power[peaks][:, np.newaxis]
+    above = level >= HALF
+    # The run of samples above -6 dB that holds the peak: cumulative products stop at the first one below.
+    right = np.cumprod(above[:, reach:], axis=1).sum(axis=1) - 1
+    left = np.cumprod(above[:, reach::-1], axis=1).sum(axis=1) - 1
+    inside = (offsets >= -left[:, np.newaxis]) & (offsets <= right[:, np.newaxis])
+    length = (left + right + _crossing(level, reach - left, -1) + _crossing(level, reach + right, 1)) / pulse_samples
+    cut = (left >= reach) | (right >= reach) | (peaks - left <= 0) | (peaks + right >= len(power) - 1)
+
+    weight = np.where(inside, level, 0.0)
+    amplitude = np.sqrt(weight)
+    samples = inside.sum(axis=1)
+    along, athwart = frame.along_rad[index].astype(np.float64), frame.athwart_rad[index].astype(np.float64)
+    along_rad = (weight * along).sum(axis=1) / weight.sum(axis=1)
+    athwart_rad = (weight * athwart).sum(axis=1) / weight.sum(axis=1)
+    compensation_db = np.zeros(len(peaks))
+    ts_db = np.full(len(peaks), np.nan)
+    calibration = frame.calibration
+    if calibration is not None:
+        compensation_db = beam_compensation_db(
+            along_rad, athwart_rad, calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad
+        )
+        ts_db = to_db(ts_linear(frame)[peaks]) + compensation_db
+    return _Echoes(
+        peak=peaks,
+        first=peaks - left,
+        last=peaks + right,
+        length=np.where(cut, np.inf, length),
+        samples=samples,
+        range_m=(amplitude * frame.range_m[index]).sum(axis=1) / amplitude.sum(axis=1),
+        along_rad=along_rad,
+        athwart_rad=athwart_rad,
+        along_sd_rad=_scatter(along, inside, samples),
+        athwart_sd_rad=_scatter(athwart, inside, samples),
+        athwart_span_rad=np.where(inside, athwart, -np.inf).max(axis=1) - np.where(inside, athwart, np.inf).min(axis=1),
+        total=(weight.sum(axis=1)) * power[peaks],
+        compensation_db=compensation_db,
+        ts_db=ts_db,
+    )
+
+
+def _crossing(level: np.ndarray, column: np.ndarray, step: int) -> np.ndarray:
+    """Return how far beyond the last column above -6 dB the level crosses it, 0..1, linear in dB."""
+    row = np.arange(len(level))
+    beyond = np.clip(column + step, 0, level.shape[1] - 1)
+    tiny = 1e-30
+    above_db = np.log10(np.maximum(level[row, column], tiny) / HALF)
+    drop_db = above_db - np.log10(np.maximum(level[row, beyond], tiny) / HALF)
+    return np.divide(above_db, drop_db, out=np.zeros(len(level)), where=drop_db > 0.0)
+
+
+def _scatter(angle: np.ndarray, inside: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the angles inside, per row."""
+    mean = np.where(inside, angle, 0.0).sum(axis=1) / samples
+    return np.sqrt(np.where(inside, (angle - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1) / samples)
+
+
+def _strongest_first(echoes: _Echoes, pulse_samples: float) -> np.ndarray:
+    """Return the indices, increasing, of the echoes that keep a pulse length from every stronger one."""
+    kept: list[int] = []
+    for candidate in np.argsort(-echoes.total, kind="stable"):
+        apart = all(abs(int(echoes.peak[candidate]) - int(echoes.peak[other])) >= pulse_samples for other in kept)
+        if apart:
+            kept.append(int(candidate))
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoes) -> np.ndarray:
+    """Return the echoes as detections."""
+    out = np.zeros(len(echoes.peak), DETECTION)
+    snr = np.maximum(ratio[echoes.peak], 1.0)
+    calibration = frame.calibration
+    widths_rad = (frame.beam_width_rad, frame.beam_width_rad)
+    if calibration is not None:
+        widths_rad = (calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad)
+    along_step_rad, athwart_step_rad = _phase_steps_rad(frame)
+    cell_m = float(np.median(np.diff(frame.range_m)))
+    length_m = echoes.length * frame.pulse_length_s * frame.sound_speed_m_s / 2.0
+
+    out["range_m"] = echoes.range_m
+    out["bearing_rad"], out["elevation_rad"] = echoes.athwart_rad, echoes.along_rad
+    # An echo's middle is known to half of a uniform error over the resolution (the body behind it is as long), the
+    # direction to the scatter of its own samples and to what the noise does to the phase.
+    out["range_sd_m"] = np.hypot(cell_m / math.sqrt(12.0), frame.range_resolution_m / (2.0 * math.sqrt(12.0)))
+    for name, sd_rad, width_rad, step_rad in (
+        ("bearing_sd_rad", echoes.athwart_sd_rad, widths_rad[1], athwart_step_rad),
+        ("elevation_sd_rad", echoes.along_sd_rad, widths_rad[0], along_step_rad),
+    ):
+        out[name] = np.sqrt(sd_rad**2 + (width_rad / 2.0) ** 2 / snr + step_rad**2)
+    out["length_m"] = length_m
+    out["width_m"] = np.maximum(echoes.range_m * echoes.athwart_span_rad, 0.0)
+    out["area_m2"] = length_m * echoes.range_m * widths_rad[1]
+    out["peak"] = power[echoes.peak]
+    out["total"] = echoes.total
+    out["mean"] = echoes.total / np.maximum(echoes.samples, 1)
+    out["snr_db"] = to_db(snr)
+    out["ts_db"] = echoes.ts_db
+    out["cells"] = echoes.samples
+    return out
