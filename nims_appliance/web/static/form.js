@@ -73,7 +73,7 @@ class Field {
     this.write(value);
     this.origin.textContent = origin;
     const own = origin.startsWith("overrides");
-    this.row.classList.toggle("differs", origin !== "default");
+    this.row.classList.toggle("differs", origin !== "default" && !origin.startsWith("profile"));
     this.reset.hidden = !own;
   }
 
@@ -183,6 +183,7 @@ export function drawForm(parent, config, onInput, onReset) {
   }
 
   function addField(container, key, name, schema, value) {
+    if (/^sonars\.[^.]+\.profile$/.test(key) && config.drivers) schema = { ...schema, enum: Object.keys(config.drivers).sort() };
     const field = new Field(key, name, schema, onInput, onReset);
     field.show(value === undefined ? schema.default : value, config.origins[key] ?? "default");
     fields.set(key, field);

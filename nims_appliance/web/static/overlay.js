@@ -42,8 +42,9 @@ export function drawFanGrid(context, { geometry, transform }) {
     context.beginPath();
     context.arc(x0, y0, range * scale, from, to);
     context.stroke();
-    if (!fits) continue;
-    const text = metres(range, step) + (range + step >= maxRange * 1.0001 ? " m" : "");
+    // The outermost corner belongs to the bearing's label.
+    if (!fits || (maxRange - range) * scale < 18) continue;
+    const text = metres(range, step) + (range === step ? " m" : "");
     const gap = 7;
     const x = x0 + scale * range * Math.sin(maxBearing) + gap * Math.cos(maxBearing);
     const y = y0 - scale * range * Math.cos(maxBearing) + gap * Math.max(0.4, Math.sin(maxBearing));
@@ -87,12 +88,41 @@ function textTwice(context, text, x, y) {
   context.fillText(text, x, y);
 }
 
-/** Tracks in metres: a fading tail, a ring at the newest position, a stroke to where it is in one second. */
+/** Finds room for labels: `place` draws a text beside a point where no other stands, or not at all. */
+class Labels {
+  #taken = [];
+  #spots;
+
+  constructor(spots) {
+    this.#spots = spots;
+  }
+
+  place(context, text, x, y, viewWidth) {
+    const width = context.measureText(text).width;
+    for (const [right, down] of this.#spots) {
+      const [left, middle] = [right < 0 ? x + right - width : x + right, y + down];
+      const box = [left - 2, middle - 8, left + width + 2, middle + 8];
+      if (box[0] < 0 || box[2] > viewWidth || this.#taken.some((other) => overlap(box, other))) continue;
+      this.#taken.push(box);
+      textTwice(context, text, left, middle);
+      return;
+    }
+  }
+}
+
+function overlap(a, b) {
+  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+}
+
+/** Tracks in metres: a tail, a ring at the newest position, a stroke to where it is in one second. */
 export function drawFanTracks(context, { transform }, tracks, width) {
   context.save();
   context.font = FONT;
   context.textBaseline = "middle";
-  for (const track of tracks) {
+  context.textAlign = "left";
+  const labels = new Labels([[11, 0], [-11, 0], [8, -15], [8, 15]]);
+  // The longest seen get their labels first.
+  for (const track of [...tracks].sort((a, b) => b.newest.hits - a.newest.hits)) {
     context.globalAlpha = track.fade;
     const points = track.points;
     if (points.length > 1) {
@@ -118,10 +148,8 @@ export function drawFanTracks(context, { transform }, tracks, width) {
     strokeTwice(context, 2);
     context.setLineDash([]);
     if (track.ended) continue;
-    const right = x < width - 110;
-    context.textAlign = right ? "left" : "right";
     context.fillStyle = TRACK;
-    textTwice(context, `${shortId(track.id)}  ${speed_m_s.toFixed(1)} m/s`, x + (right ? 11 : -11), y);
+    labels.place(context, `${shortId(track.id)}  ${speed_m_s.toFixed(1)} m/s`, x, y, width);
   }
   context.restore();
 }
@@ -166,8 +194,9 @@ export function drawEchogramTracks(context, { left, top, width, height, head, xO
   context.rect(left, top, width, height);
   context.clip();
   context.font = FONT;
-  context.textBaseline = "bottom";
+  context.textBaseline = "middle";
   context.textAlign = "left";
+  const labels = new Labels([[0, -13], [0, 13]]);
   for (const track of tracks) {
     const points = track.points.map((point) => [xOf(point.time_s), y(point.range_m)]).filter(([x]) => x !== null);
     if (!points.length) continue;
@@ -177,7 +206,7 @@ export function drawEchogramTracks(context, { left, top, width, height, head, xO
     strokeTwice(context, 1.6);
     const [x, lastY] = points.at(-1);
     context.fillStyle = TRACK;
-    textTwice(context, shortId(track.id), Math.min(points[0][0], left + width - 34), Math.max(top + 14, points[0][1] - 5));
+    labels.place(context, shortId(track.id), points[0][0], Math.max(top + 14, points[0][1]), left + width);
     if (!track.ended) {
       context.beginPath();
       context.arc(x, lastY, 4, 0, 2 * Math.PI);

@@ -16,7 +16,10 @@ export class TrackHistory {
       known.newest = track;
       known.endedS = null;
       known.heardS = nowS;
-      known.points.push({ time_s: message.time_s, x_m: track.x_m, y_m: track.y_m, range_m: track.range_m });
+      // A coasting track is predicted: its tail shows only where it was seen.
+      if (track.state !== "coasting" || !known.points.length) {
+        known.points.push({ time_s: message.time_s, x_m: track.x_m, y_m: track.y_m, range_m: track.range_m });
+      }
       if (known.points.length > KEPT_POINTS) known.points.shift();
     }
     this.live = message.tracks.length;
