@@ -8,6 +8,7 @@ overrides.yaml (what was changed in the browser), environment, command line. A f
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,8 @@ class ConfigStore:
             config, overrides, *fixed = self._layers
             changed = Layer(copy.deepcopy(overrides.values), {})
             for key, value in changes.items():
-                path = _split(key)
+                path = _checked_key(key)
+                _check_plain(key, value)
                 for layer in fixed:
                     if path in layer.places:
                         raise ConfigError(f"{key}: held by the {layer.places[path]}; change it there")
@@ -218,6 +220,26 @@ def _split(key: str) -> tuple[str, ...]:
     return tuple(key.split("."))
 
 
+def _checked_key(key: str) -> tuple[str, ...]:
+    if not all(key.split(".")):
+        raise ConfigError(f"{key!r}: expected a key like web.picture_rate_hz")
+    return _split(key)
+
+
+def _check_plain(key: str, value: Any) -> None:
+    """Refuse what YAML could not hold, before anything is written."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_plain(f"{key}.{name}", item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(key, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: expected a finite number, got {value}")
+    elif value is not None and not isinstance(value, (str, int, float, bool)):
+        raise ConfigError(f"{key}: expected text, a number, true or false, got {type(value).__name__}")
+
+
 def _get(values: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
@@ -229,7 +251,9 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def one_sonar(plugins: PluginHost, profile: str, settings: Mapping[str, Any]) -> SonarSettings:
-    """Return the settings of a sonar that is in no file: its profile's, and dotted keys ("detector.min_range_m") over it.
+    """Return the settings of a sonar that is in no file: its profile's, and over them dotted keys.
+
+    A key is as below the name of a sonar: "detector.min_range_m".
 
     Raises:
       ConfigError: a key or value is wrong, or there is no such profile; names each.

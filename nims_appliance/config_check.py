@@ -35,7 +35,7 @@ def check_struct(kind: type, values: Any, path: Path, report: Report) -> Any:
         values = {}
     if not isinstance(values, dict):
         report(path, f"expected keys and values, got {show(values)}")
-        values = {}
+        return None
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     good: dict[str, Any] = {}
     complete = True
@@ -62,26 +62,29 @@ def check_struct(kind: type, values: Any, path: Path, report: Report) -> Any:
         return None
 
 
-def check_value(kind: Any, value: Any, path: Path, report: Report) -> Any:
-    """Return the value converted to a type, or None after a report."""
-    return _check_value(kind, value, path, report)[1]
-
-
 def _check_value(kind: Any, value: Any, path: Path, report: Report) -> tuple[bool, Any]:
+    annotated, kind = kind, bare(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         struct = check_struct(kind, value, path, report)
         return struct is not None, struct
     if typing.get_origin(kind) is dict and isinstance(value, dict):
-        inner = typing.get_args(kind)[1]
+        inner = bare(typing.get_args(kind)[1])
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             structs = {key: check_struct(inner, item, (*path, key), report) for key, item in value.items()}
             return True, {key: struct for key, struct in structs.items() if struct is not None}
     try:
-        return True, msgspec.convert(value, kind)
+        return True, msgspec.convert(value, annotated)
     except msgspec.ValidationError as error:
         expected, _, place = str(error).partition(" - at `$")
+        if typing.get_origin(kind) is typing.Literal:
+            expected = f"expected {' or '.join(map(repr, typing.get_args(kind)))}"
         report((*path, *re.findall(r"\w+", place)), f"{_plain(expected)}, got {show(value)}")
         return False, None
+
+
+def bare(kind: Any) -> Any:
+    """Return the type in ``Annotated[...]``, or the type itself."""
+    return kind.__origin__ if hasattr(kind, "__metadata__") else kind
 
 
 def suggest(word: str, known: typing.Iterable[str]) -> str:

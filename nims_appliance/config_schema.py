@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .config_check import bare
 from .config_yaml import Path
 from .settings import ApplianceSettings
 
@@ -63,7 +64,8 @@ def restart_of(path: Path) -> str:
     kind: Any = ApplianceSettings
     restart = ""
     for key in path:
-        kind = _bare(kind)
+        restart = _restart(kind) or restart
+        kind = bare(kind)
         if typing.get_origin(kind) is dict:
             kind = typing.get_args(kind)[1]
             continue
@@ -73,8 +75,7 @@ def restart_of(path: Path) -> str:
         if field is None:
             break
         kind = field.type
-        restart = _restart(kind) or restart
-    return restart
+    return _restart(kind) or restart
 
 
 def _annotate(schema: dict[str, Any], kind: type) -> None:
@@ -98,17 +99,13 @@ def split_unit(name: str) -> tuple[str, str]:
 
 def _structs(kind: Any) -> Iterator[type]:
     """Yield a struct and all structs in it."""
-    kind = _bare(kind)
+    kind = bare(kind)
     if typing.get_origin(kind) is dict:
         yield from _structs(typing.get_args(kind)[1])
     elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield kind
         for field in msgspec.structs.fields(kind):
             yield from _structs(field.type)
-
-
-def _bare(kind: Any) -> Any:
-    return kind.__origin__ if hasattr(kind, "__metadata__") else kind
 
 
 def _restart(kind: Any) -> str:

@@ -157,7 +157,7 @@ def parse_scalar(text: str) -> Any:
 
 def dump_document(values: dict[str, Any]) -> str:
     """Return the YAML text that `read_document` reads as the same values."""
-    return yaml.dump(values, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, sort_keys=False, width=1000)
+    return yaml.dump(values, Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=1000)
 
 
 def leaves(values: dict[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -19,6 +19,11 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=
     """Base of all settings: immutable, and a misspelt key is an error."""
 
 
+def _check_below(settings: Settings, low: str, high: str) -> None:
+    if not getattr(settings, low) < getattr(settings, high):
+        raise ValueError(f"{low} must be below {high}, got {getattr(settings, low)!r} and {getattr(settings, high)!r}")
+
+
 class DetectorSettings(Settings, frozen=True):
     """How animals are told from background in one ping."""
 
@@ -43,6 +48,9 @@ class DetectorSettings(Settings, frozen=True):
     legacy_threshold_sd: Annotated[float, Meta(gt=0, description="legacy: threshold in standard deviations")] = 3.0
     legacy_min_cells: Annotated[int, Meta(ge=1, description="legacy: smallest group of cells")] = 1
 
+    def __post_init__(self) -> None:
+        _check_below(self, "min_range_m", "max_range_m")
+
 
 class SingleTargetSettings(Settings, frozen=True):
     """Single-target detection on split-beam pings (Soule et al. 1997)."""
@@ -54,6 +62,9 @@ class SingleTargetSettings(Settings, frozen=True):
         float, Meta(gt=0, description="Largest scatter of phase, steps of 180/128 electrical degrees")
     ] = 8.0
     max_gain_compensation_db: Annotated[float, Meta(gt=0, description="Largest two-way beam compensation, dB")] = 6.0
+
+    def __post_init__(self) -> None:
+        _check_below(self, "min_echo_length", "max_echo_length")
 
 
 class TrackerSettings(Settings, frozen=True):
@@ -78,6 +89,9 @@ class MetricsSettings(Settings, frozen=True):
     min_range_m: Annotated[float, Meta(ge=0, description="Nearest range that counts, metres")] = 1.0
     max_range_m: Annotated[float, Meta(gt=0, description="Farthest range that counts, metres")] = 1e6
 
+    def __post_init__(self) -> None:
+        _check_below(self, "min_range_m", "max_range_m")
+
 
 class MountingSettings(Settings, frozen=True):
     """How the head sits on its mount."""
@@ -89,24 +103,33 @@ class MountingSettings(Settings, frozen=True):
 class SonarSettings(Settings, frozen=True):
     """One sonar: its profile and link are all it needs; the rest overrides the profile."""
 
-    profile: Annotated[str, Meta(description="Name of the firmware profile, as `nims profiles` lists it")]
-    link: Annotated[
-        str, Meta(description="tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile")
+    profile: Annotated[
+        str, Meta(extra={"restart": "sonar"}, description="Name of the firmware profile, as `nims profiles` lists it")
     ]
-    enabled: bool = True
+    link: Annotated[
+        str,
+        Meta(
+            extra={"restart": "sonar"},
+            description="tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile",
+        ),
+    ]
+    enabled: Annotated[bool, Meta(extra={"restart": "sonar"}, description="Whether it runs")] = True
     channel: Annotated[
         str,
         Meta(
             description="Multi-channel sounder: use the channel whose name contains this; empty: the first with angles"
         ),
     ] = ""
-    mounting: MountingSettings = MountingSettings()
+    mounting: Annotated[MountingSettings, Meta(extra={"restart": "sonar"})] = MountingSettings()
     detector: DetectorSettings = DetectorSettings()
     single_target: SingleTargetSettings = SingleTargetSettings()
     tracker: TrackerSettings = TrackerSettings()
     metrics: MetricsSettings = MetricsSettings()
-    driver: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The driver's own settings, checked against `Driver.settings_type`."""
+    driver: Annotated[
+        dict[str, Any],
+        Meta(extra={"restart": "sonar"}, description="The driver's own settings, as `nims config schema` lists them"),
+    ] = msgspec.field(default_factory=dict)
+    """Checked against `Driver.settings_type`."""
 
 
 class WebSettings(Settings, frozen=True):
@@ -134,12 +157,14 @@ class TrackServerSettings(Settings, frozen=True):
 
     host: Annotated[str, Meta(extra={"restart": "appliance"}, description="Address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(extra={"restart": "appliance"}, description="TCP port of the track server")] = 8001
-    max_clients: Annotated[int, Meta(extra={"restart": "appliance"}, ge=1)] = 64
+    max_clients: Annotated[int, Meta(extra={"restart": "appliance"}, ge=1, description="Most clients at a time")] = 64
 
 
 class ApplianceSettings(Settings, frozen=True):
     """config.yaml as a whole."""
 
-    sonars: dict[str, SonarSettings] = msgspec.field(default_factory=dict)
+    sonars: Annotated[dict[str, SonarSettings], Meta(description="Sonars by name")] = msgspec.field(
+        default_factory=dict
+    )
     web: WebSettings = WebSettings()
     tracks: TrackServerSettings = TrackServerSettings()
