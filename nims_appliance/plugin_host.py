@@ -321,13 +321,8 @@ class PluginHost:
         """Read the profiles of files; those of plugins are there already. The data folder's replace others."""
         for origin, text in read_profiles(None):
             self._try_profile(text, origin, replace=False)
-        try:
-            own = read_profiles(data / "profiles") if data else []
-        except OSError as error:
-            self.profile_errors.append(f"profiles: cannot be read: {error}")
-            own = []
-        for origin, text in own:
-            self._try_profile(text, f"profiles/{origin}", replace=True)
+        for origin, text in read_profiles(data / "profiles") if data else []:
+            self._try_profile(text, origin, replace=True)
         for name, profile in list(self.profiles.items()):
             problem = self._driver_problem(profile)
             if problem:
@@ -340,7 +335,10 @@ class PluginHost:
             return str(error)
         return ""
 
-    def _try_profile(self, text: bytes, origin: str, replace: bool) -> None:
+    def _try_profile(self, text: bytes | OSError, origin: str, replace: bool) -> None:
+        if isinstance(text, OSError):
+            self.profile_errors.append(f"{origin}: cannot be read: {text.strerror}")
+            return
         try:
             self._add_profile(text, origin, replace)
         except ProfileError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,11 @@ from msgspec import Meta
 
 from .config_check import Report, check_struct
 from .config_yaml import Document, read_document
-from .errors import ProfileError
+from .errors import LinkError, ProfileError
+from .links.address import parse_link
 from .settings import Settings, SonarSettings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class LimitsSettings(Settings, frozen=True):
@@ -57,6 +61,13 @@ def load_profile(text: str | bytes, origin: str) -> Profile:
 
     profile: Profile | None = check_struct(Profile, document.values, (), report)
     if profile is not None:
+        if not _NAME.fullmatch(profile.name):
+            report(("name",), f"expected letters, digits, . - and _, got {profile.name!r}")
+        if profile.default_link:
+            try:
+                parse_link(profile.default_link)
+            except LinkError as error:
+                report(("default_link",), str(error))
         _check_sonar_defaults(profile, document, report)
     if errors or profile is None:
         raise ProfileError("\n".join(dict.fromkeys(errors)))
@@ -73,9 +84,18 @@ def _check_sonar_defaults(profile: Profile, document: Document, report: Report) 
     check_struct(SonarSettings, values, ("sonar",), report)
 
 
-def read_profiles(folder: Path | None) -> list[tuple[str, bytes]]:
-    """Return (origin, text) of every ``*.yaml`` in a folder, or of the built-in profiles for None; sorted by name."""
+def read_profiles(folder: Path | None) -> list[tuple[str, bytes | OSError]]:
+    """Return (origin, text) of every ``*.yaml`` in a folder, or of the built-in profiles for None; sorted by name.
+
+    In place of the text of a file that cannot be read is the reason.
+    """
     if folder is None:
         files = [entry for entry in resources.files("firmware_profiles").iterdir() if entry.name.endswith(".yaml")]
         return [(f"built-in {entry.name}", entry.read_bytes()) for entry in sorted(files, key=lambda entry: entry.name)]
-    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("*.yaml"))]
+    profiles: list[tuple[str, bytes | OSError]] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            profiles.append((f"{folder.name}/{path.name}", path.read_bytes()))
+        except OSError as error:
+            profiles.append((f"{folder.name}/{path.name}", error))
+    return profiles

@@ -375,7 +375,7 @@ async def test_changes_at_once_wait_for_each_other_and_none_is_lost(tmp_path, pl
     async with trio.open_nursery() as nursery:
         for round_number in range(1, 6):
             for key in keys:
-                nursery.start_soon(store.change, {key: float(round_number)}, key)
+                nursery.start_soon(store.change, {key: round_number + 0.5}, key)
     assert load(tmp_path, plugins).current == store.current
     assert all(store.origin(key).startswith("overrides.yaml:") for key in keys)
 
