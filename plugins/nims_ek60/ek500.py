@@ -230,7 +230,8 @@ class Ek500Decoder:
             else:
                 channel.angles = telegram
         elif telegram is None or telegram.time != time or telegram.complete or number < telegram.packets:
-            reason = "repeated packet" if number == 0 or telegram is not None else "lost packet"
+            known = telegram is not None and telegram.time == time
+            reason = "repeated packet" if known or time == channel.emitted else "lost packet"
             self._reject(reason, f"{name}: packet {number} of {time.decode()} was not expected", datagram)
             return
         if number != telegram.packets or first_byte != len(telegram.data):

@@ -19,6 +19,8 @@ FRAMES_PER_CALL = 8
 """A call answers after so many pings, so that a fast file never fills the memory."""
 TEXT_BYTES = 4096
 """Largest datagram that is not samples or configuration (sentences, annotations, depths): a longer one is damage."""
+PADDING_BYTES = 8
+"""A ping may be so much longer than its samples; more, and its length or its count is damaged."""
 
 EK60_TYPES = (b"CON0", b"RAW0", b"NME0", b"TAG0", b"DEP0", b"BOT0", b"IDX0")
 EK80_TYPES = (b"XML0", b"RAW3", b"FIL1", b"MRU0", b"MRU1", b"NME1")
@@ -57,7 +59,7 @@ class RawDecoder:
         self._latitude_deg = self._longitude_deg = self._heading_rad = math.nan
         self._position = 0
         self._searching = False
-        self._waiting_bytes = 0
+        self._waiting = False
 
     def on_connect(self) -> bytes:
         """Forget the configuration: the next stream brings its own. Nothing is sent."""
@@ -89,14 +91,13 @@ class RawDecoder:
             at += size
         answer.consumed = at
         self._position += at
-        self._waiting_bytes = len(view) - at
+        self._waiting = at < len(view)
         return answer
 
     def finish(self, arrival: Arrival) -> list[Frame]:
         """Count a datagram that the end of the stream has cut off."""
-        if self._waiting_bytes:
-            self.statistics.skipped_bytes += self._waiting_bytes
-            self._reject("cut off at the end", f"the last {self._waiting_bytes} bytes are not a whole datagram")
+        if self._waiting:
+            self._reject("cut off at the end", f"the stream ends in the datagram at byte {self._position}")
         self._forget()
         return []
 
@@ -112,13 +113,19 @@ class RawDecoder:
             return f"unknown datagram type {kind!r}", 0
         smallest, largest = wire.HEADER.itemsize, TEXT_BYTES
         if kind == b"RAW0":
-            smallest, largest = wire.RAW0.itemsize, wire.RAW0.itemsize + 4 * self._limits.samples
+            if len(view) - at < _LENGTH_BYTES + wire.RAW0.itemsize:
+                return "", _LENGTH_BYTES + wire.RAW0.itemsize
+            raw = np.frombuffer(view, wire.RAW0, 1, at + _LENGTH_BYTES)[0]
+            mode, count = int(raw["mode"]), int(raw["count"])
+            smallest = wire.RAW0.itemsize + 2 * max(count, 0) * ((mode & 1) + (mode >> 1 & 1))
+            largest = smallest + PADDING_BYTES
         elif kind == b"CON0":
             smallest, largest = wire.CON0.itemsize, wire.CON0.itemsize + 256 * wire.TRANSCEIVER.itemsize
         elif kind in EK80_TYPES:
             largest = self._limits.packet_bytes
         largest = min(largest, self._limits.packet_bytes - 2 * _LENGTH_BYTES)
-        if not smallest <= length <= largest:
+        entries = length - wire.CON0.itemsize
+        if not smallest <= length <= largest or (kind == b"CON0" and entries % wire.TRANSCEIVER.itemsize):
             return f"{kind.decode()} datagram: expected {smallest}..{largest} bytes, got {length}", 0
         return "", length + 2 * _LENGTH_BYTES
 
