@@ -2,7 +2,8 @@
 
 A driver says what its packets look like (`PacketFormat`); `StreamFramer` finds them, asks for more bytes, and after
 damage searches on from the byte behind the rejected header, at any alignment, so that no intact packet is lost. What
-is found depends on the bytes alone, never on how they were cut into reads.
+is found depends on the bytes alone, never on how they were cut into reads. One loss remains: a header that was cut from
+its packet is believed until so many bytes have come; a stream that ends before hides the smaller packets behind it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class PacketHead(Protocol):
     head_bytes: int
     """With so many bytes `packet_bytes` can always tell."""
     proves_end: bool
-    """Whether `take` can tell that a packet is cut (by a footer or checksum)."""
+    """Whether `take` can tell that a packet is cut (by a footer or checksum); if not, another header inside it tells."""
+    is_sure: bool
+    """Whether a good header hardly occurs by chance; if not, no header is looked for inside packets."""
 
     def packet_bytes(self, head: memoryview, in_step: bool) -> int:
         """Return how many bytes the packet at the front of `head` has.
@@ -86,8 +89,8 @@ class StreamFramer:
     def _restart(self) -> None:
         self._lost = False
         self._silence = 0  # bytes skipped since the last packet
-        # Without a proof of the end, a packet from which bytes were cut has swallowed the head of the next: what could
-        # be such a head is looked at once more. These bytes were delivered already and are no loss when skipped.
+        # A packet that has lost its last bytes may look whole with the first bytes of the next one. So what could be
+        # the head of a next one is looked at once more; these bytes were delivered and are no loss when skipped.
         self._tail = 0
 
     def decode(self, view: memoryview, arrival: Arrival) -> Decoded:
@@ -109,7 +112,7 @@ class StreamFramer:
                     answer.need = size
                     break
                 packet = view[at : at + size]
-                if not packets.proves_end:
+                if packets.is_sure and not packets.proves_end:
                     self._refuse_cut(packet)
                 packets.take(packet, arrival, answer)
             except Rejected as problem:
@@ -122,7 +125,7 @@ class StreamFramer:
                 at += 1
                 continue
             self._lost, self._silence = False, 0
-            self._tail = 0 if packets.proves_end else min(packets.head_bytes - 1, size - 1)
+            self._tail = min(packets.head_bytes, size) - 1 if packets.is_sure else 0
             at += size - self._tail
             self._position += size - self._tail
         answer.consumed = at

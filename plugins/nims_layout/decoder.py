@@ -38,8 +38,8 @@ class LayoutDecoder:
         self.title = layout.settings.device or context.profile.title
         self.sync = layout.sync
         self.head_bytes = layout.header.itemsize
-        # With a header that chance may repeat, looking for another one inside a packet would cost good packets.
-        self.proves_end = layout.footer is not None or layout.checksum is not None or not layout.is_sure
+        self.proves_end = layout.footer is not None or layout.checksum is not None
+        self.is_sure = layout.is_sure
         self._framer = StreamFramer(self, self.statistics)
 
     def on_connect(self) -> bytes:

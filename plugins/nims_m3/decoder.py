@@ -43,6 +43,7 @@ class M3Packets:
     sync = wire.SYNC
     head_bytes = HEAD.size
     proves_end = True
+    is_sure = True
 
     def __init__(self, limits: LimitsSettings) -> None:
         self._limits = limits

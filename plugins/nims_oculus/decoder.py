@@ -82,6 +82,7 @@ class OculusPackets:
     sync = wire.SYNC
     head_bytes = wire.PING_V2.itemsize
     proves_end = False
+    is_sure = True
 
     def __init__(self, limits: LimitsSettings) -> None:
         self._limits = limits
