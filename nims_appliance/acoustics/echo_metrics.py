@@ -18,6 +18,8 @@ LAYER_CELLS = 19
 """Cells over which a profile is smoothed; the paper's number, for cells of 0.5 m."""
 LAYER_SLOPE_DB_M = 0.2
 """A layer is where the smoothed profile is flatter than this, and curved downwards."""
+LAYER_RISE_DB = 1.0
+"""A layer rises at least so far above the threshold after smoothing; for profiles that lie at the threshold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,11 @@ def count_layers(s_v: np.ndarray, cell_m: float, *, occupied_threshold_db: float
     """Return the number of layers in a profile of valid cells.
 
     The paper finds layers in an image of depth and time; this is its rule along depth alone, for a profile that has
-    been averaged over time: the profile in dB is smoothed over LAYER_CELLS cells, a layer is where it is above the
-    threshold, nearly flat and curved downwards, and crests nearer than half of LAYER_CELLS are one layer.
+    been averaged over time: the profile in dB, no lower than the threshold, is smoothed over LAYER_CELLS cells; a
+    layer is where it is above the threshold, nearly flat and curved downwards; crests nearer than half of LAYER_CELLS
+    are one layer.
     """
-    floor_db = occupied_threshold_db - 30.0
+    floor_db = occupied_threshold_db
     profile_db = np.maximum(to_db(s_v), floor_db)
     reach = LAYER_CELLS // 2
     # A window of 19 cells holds three standard deviations of the Gaussian to either side.
@@ -99,7 +102,7 @@ def count_layers(s_v: np.ndarray, cell_m: float, *, occupied_threshold_db: float
     padded = np.concatenate((np.full(2 * reach, floor_db), profile_db, np.full(2 * reach, floor_db)))
     smooth_db = np.convolve(padded, kernel / kernel.sum(), mode="valid")
     slope = np.gradient(smooth_db, cell_m)
-    crest = (np.gradient(slope, cell_m) < 0.0) & (smooth_db > occupied_threshold_db)
+    crest = (np.gradient(slope, cell_m) < 0.0) & (smooth_db > floor_db + LAYER_RISE_DB)
     # The crest of a sharp layer is flat at one point between two cells: there the slope changes sign.
     flat = np.abs(slope) < LAYER_SLOPE_DB_M
     flat[:-1] |= (slope[:-1] > 0.0) & (slope[1:] <= 0.0)
