@@ -154,7 +154,7 @@ class TrackServer:
     ) -> None:
         options = client.options
         told = 0
-        due_s: dict[str, float] = {}
+        limit = RateLimit(options.interval_s)
         while True:
             message: _Message | None = None
             with trio.move_on_after(options.heartbeat_s):
@@ -162,16 +162,8 @@ class TrackServer:
                     message = await messages.receive()
                     if options.sonars and message.sonar_id not in options.sonars:
                         message = None
-                    elif options.interval_s:
-                        now_s = trio.current_time()
-                        if now_s < due_s.get(message.sonar_id, -math.inf):
-                            message = None
-                        else:
-                            # Due times advance by whole intervals, so that jitter of the pings does not lower the rate.
-                            due_s[message.sonar_id] = (
-                                max(due_s.get(message.sonar_id, -math.inf), now_s - options.interval_s)
-                                + options.interval_s
-                            )
+                    elif not limit.passes(message.sonar_id, trio.current_time()):
+                        message = None
             body = message.body if message else b"\0"
             if message and messages.dropped > told:
                 body = body[:-2] + b',"dropped":%d}\0' % (messages.dropped - told)
@@ -206,6 +198,23 @@ class TrackServer:
             "refused_clients": self.refused,
             "stalled_clients": self.stalled,
         }
+
+
+class RateLimit:
+    """Lets one message of each sonar pass in every interval."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._due_s: dict[str, float] = {}
+
+    def passes(self, sonar_id: str, now_s: float) -> bool:
+        """Whether a message that comes now may be sent."""
+        due_s = self._due_s.get(sonar_id, -math.inf)
+        if now_s < due_s:
+            return False
+        # Due times advance by whole intervals, so that jitter of the pings does not lower the rate.
+        self._due_s[sonar_id] = max(due_s, now_s - self._interval_s) + self._interval_s
+        return True
 
 
 async def _read_options(stream: trio.SocketStream, client: _Client) -> Options:
