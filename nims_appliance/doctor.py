@@ -126,7 +126,7 @@ def check_udp_buffer(limit_file: Path) -> Finding:
     try:
         limit = int(limit_file.read_text())
     except (OSError, ValueError):
-        return Finding("udp buffer", "warn", "limit cannot be read on this system")
+        return Finding("udp buffer", "warn", "the limit cannot be read on this system", "see that it is 4 MiB or more")
     if limit < WANTED_UDP_BUFFER_BYTES:
         command = f"sudo sysctl -w net.core.rmem_max={WANTED_UDP_BUFFER_BYTES}"
         return Finding(
@@ -162,7 +162,7 @@ def check_config(config: ConfigStore) -> Iterator[Finding]:
     for error in config.errors:
         yield Finding("config", "fail", error, "correct it; until then the appliance runs in safe mode, without sonars")
     for warning in config.warnings:
-        yield Finding("config", "warn", warning)
+        yield Finding("config", "warn", warning, "make the change again in the browser, or remove it")
     if not config.errors and not config.warnings:
         sonars = len(config.current.sonars)
         if sonars:
