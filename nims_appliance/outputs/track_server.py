@@ -160,9 +160,8 @@ class TrackServer:
             with trio.move_on_after(options.heartbeat_s):
                 while message is None:
                     message = await messages.receive()
-                    if options.sonars and message.sonar_id not in options.sonars:
-                        message = None
-                    elif not limit.passes(message.sonar_id, trio.current_time()):
+                    wanted = not options.sonars or message.sonar_id in options.sonars
+                    if not (wanted and limit.passes(message.sonar_id, trio.current_time())):
                         message = None
             body = message.body if message else b"\0"
             if message and messages.dropped > told:
@@ -213,7 +212,8 @@ class RateLimit:
         if now_s < due_s:
             return False
         # Due times advance by whole intervals, so that jitter of the pings does not lower the rate.
-        self._due_s[sonar_id] = max(due_s, now_s - self._interval_s) + self._interval_s
+        next_s = due_s + self._interval_s
+        self._due_s[sonar_id] = next_s if next_s > now_s else now_s + self._interval_s
         return True
 
 
