@@ -1,0 +1,229 @@
+"""Echo metrics over time: cells, bins, and everything that can change in the middle of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nims_ek60 import nims_drivers
+
+from nims_appliance.acoustics.calibration import sv_linear
+from nims_appliance.decoder import DecoderContext
+from nims_appliance.frame import Arrival, Calibration, Frame
+from nims_appliance.pipeline.metrics import EchoMetrics
+from nims_appliance.profile import Profile
+from nims_appliance.settings import MetricsSettings
+
+SETTINGS = MetricsSettings(depth_bin_m=0.5, time_bin_s=5.0, min_range_m=0.0)
+CALIBRATION = Calibration(1000.0, 27.0, -0.3, -21.0, 0.0387, 64e-6, 0.1, 0.12, 0.12)
+
+
+def make_frame(
+    intensity: np.ndarray, time_s: float, *, number: int = 1, channel: str = "", far_m: float = 20.0
+) -> Frame:
+    samples, beams = intensity.shape
+    cell_m = far_m / samples
+    return Frame(
+        intensity=intensity.astype(np.float32), unit="counts^2", range_m=(np.arange(samples) + 0.5) * cell_m,
+        bearing_rad=np.linspace(-1.0, 1.0, beams) if beams > 1 else np.zeros(1), time_s=time_s, ping_number=number,
+        sound_speed_m_s=1500.0, frequency_hz=120e3, pulse_length_s=256e-6, ping_interval_s=0.1, beam_width_rad=0.1,
+        range_resolution_m=0.2, channel=channel, sonar_id="pen",
+    )  # fmt: skip
+
+
+def layer(s_v: float = 1e-6, samples: int = 400, beams: int = 1) -> np.ndarray:
+    """Return `s_v` between 5 and 10 m of 20."""
+    image = np.zeros((samples, beams))
+    image[samples // 4 : samples // 2] = s_v
+    return image
+
+
+def test_one_layer_gives_the_values_of_its_profile() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    assert metrics.add(make_frame(layer(), 101.0, number=7)) == []
+    (done,) = metrics.finish()
+    assert (done.sonar_id, done.channel, done.ping_number, done.pings) == ("pen", "", 7, 1)
+    assert (done.start_s, done.end_s, done.calibrated) == (101.0, 101.0, False)
+    assert done.sv_db == pytest.approx(-66.0206, abs=1e-4)
+    assert done.sa_db == pytest.approx(-53.0103, abs=1e-4)
+    assert done.center_of_mass_m == pytest.approx(7.5)
+    assert done.inertia_m2 == pytest.approx(2.0625, rel=1e-5)
+    assert done.proportion_occupied == pytest.approx(0.25)
+    assert done.equivalent_area_m == pytest.approx(5.0)
+    assert done.aggregation_index_per_m == pytest.approx(0.2)
+    assert done.layers == 1
+    assert metrics.finish() == []
+
+
+def test_pings_and_beams_are_averaged_in_linear_units() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    image = layer(beams=4)
+    image[:, 0] *= 4.0
+    image[:, 1:] = 0.0
+    metrics.add(make_frame(image, 100.0))
+    metrics.add(make_frame(layer(3e-6, beams=4), 101.0))
+    (done,) = metrics.finish()
+    # Means over the beams are 1e-6 and 3e-6: their mean is 2e-6, 3 dB above the profile of 1e-6.
+    assert done.sa_db == pytest.approx(-53.0103 + 10 * math.log10(2.0), abs=1e-4)
+    assert done.pings == 2
+
+
+def test_bins_end_at_multiples_of_their_length() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    done = [
+        bin_ for number in range(120) for bin_ in metrics.add(make_frame(layer(), 103.0 + 0.1 * number, number=number))
+    ]
+    done += metrics.finish()
+    assert [bin_.pings for bin_ in done] == [20, 50, 50]
+    assert [bin_.start_s for bin_ in done] == pytest.approx([103.0, 105.0, 110.0])
+    assert [bin_.end_s for bin_ in done] == pytest.approx([104.9, 109.9, 114.9])
+
+
+def test_calibrated_pings_give_sv() -> None:
+    frame = dataclasses.replace(make_frame(np.full((400, 1), 1e-9), 100.0), calibration=CALIBRATION, unit="W")
+    metrics = EchoMetrics(MetricsSettings(min_range_m=1.0, max_range_m=19.0))
+    metrics.add(frame)
+    (done,) = metrics.finish()
+    inside = (frame.range_m >= 1.0) & (frame.range_m <= 19.0)
+    assert done.calibrated
+    assert done.sv_db == pytest.approx(10 * math.log10(sv_linear(frame)[inside].mean()), abs=1e-6)
+
+
+def test_first_samples_without_sv_shrink_the_depth() -> None:
+    frame = dataclasses.replace(
+        make_frame(np.full((40, 1), 1e-9), 100.0), calibration=dataclasses.replace(CALIBRATION, range_offset_m=2.0)
+    )
+    metrics = EchoMetrics(SETTINGS)
+    metrics.add(frame)
+    (done,) = metrics.finish()
+    s_v = sv_linear(frame)
+    assert done.sa_db - done.sv_db == pytest.approx(10 * math.log10(18.0))
+    assert done.sv_db == pytest.approx(10 * math.log10(s_v[np.isfinite(s_v)].mean()))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        make_frame(layer(samples=200), 102.0),
+        make_frame(layer(), 102.0, far_m=40.0),
+        make_frame(layer(), 99.0),
+        dataclasses.replace(make_frame(layer(), 102.0), calibration=CALIBRATION),
+    ],
+    ids=["samples", "range", "clock back", "calibration"],
+)
+def test_a_change_in_the_middle_closes_the_bin(changed: Frame) -> None:
+    metrics = EchoMetrics(SETTINGS)
+    metrics.add(make_frame(layer(), 101.0))
+    (first,) = metrics.add(changed)
+    assert first.pings == 1
+    assert first.sv_db == pytest.approx(-66.0206, abs=1e-4)
+    (second,) = metrics.finish()
+    assert second.pings == 1
+
+
+def test_channels_are_apart() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    for channel, s_v in (("38 kHz", 1e-6), ("120 kHz", 1e-5)) * 3:
+        assert metrics.add(make_frame(layer(s_v), 101.0, channel=channel)) == []
+    one, two = metrics.finish()
+    assert (one.channel, two.channel, one.pings) == ("38 kHz", "120 kHz", 3)
+    assert two.sv_db - one.sv_db == pytest.approx(10.0)
+
+
+def test_ever_new_channels_do_not_fill_the_memory() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    done = [bin_ for number in range(500) for bin_ in metrics.add(make_frame(layer(), 101.0, channel=str(number)))]
+    assert len(done) + len(metrics.finish()) == 500
+    assert len(done) > 400
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        make_frame(np.full((400, 4), np.nan), 101.0),
+        make_frame(np.full((400, 4), np.inf), 101.0),
+        make_frame(layer(), 101.0, far_m=0.5),
+    ],
+    ids=["all NaN", "all infinite", "nothing in range"],
+)
+def test_nothing_to_measure_is_nan(frame: Frame) -> None:
+    metrics = EchoMetrics(MetricsSettings(min_range_m=1.0))
+    metrics.add(frame)
+    (done,) = metrics.finish()
+    assert done.pings == 1
+    assert math.isnan(done.sv_db)
+    assert math.isnan(done.proportion_occupied)
+    assert done.layers == 0
+
+
+def test_damaged_samples_are_left_out() -> None:
+    image = layer(beams=4)
+    image[120, 1] = np.nan
+    image[130] = np.nan
+    image[140, 2] = np.inf
+    metrics = EchoMetrics(SETTINGS)
+    metrics.add(make_frame(image, 101.0))
+    (done,) = metrics.finish()
+    assert done.sv_db == pytest.approx(-66.0206, abs=1e-4)
+
+
+def test_zeros_are_empty_water() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    metrics.add(make_frame(np.zeros((400, 1)), 101.0))
+    (done,) = metrics.finish()
+    assert done.proportion_occupied == 0.0
+    assert math.isnan(done.center_of_mass_m)
+
+
+def test_one_sample() -> None:
+    metrics = EchoMetrics(SETTINGS)
+    metrics.add(make_frame(np.full((1, 1), 1e-6), 101.0))
+    (done,) = metrics.finish()
+    assert done.sv_db == pytest.approx(-60.0, abs=1e-4)
+
+
+def test_cells_are_never_smaller_than_the_samples() -> None:
+    coarse = EchoMetrics(MetricsSettings(depth_bin_m=1e-6, min_range_m=0.0))
+    coarse.add(make_frame(layer(samples=20), 101.0))
+    (done,) = coarse.finish()
+    assert done.sv_db == pytest.approx(-66.0206, abs=1e-4)
+    assert done.sa_db == pytest.approx(-53.0103, abs=1e-4)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 60),
+    st.integers(1, 5),
+    st.floats(0.01, 10.0),
+    st.floats(0.0, 30.0),
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8),
+)
+def test_every_ping_is_in_one_bin(
+    samples: int, beams: int, depth_bin_m: float, min_range_m: float, times_s: list[float]
+) -> None:
+    metrics = EchoMetrics(MetricsSettings(depth_bin_m=depth_bin_m, min_range_m=min_range_m, time_bin_s=7.0))
+    image = np.arange(samples * beams, dtype=np.float32).reshape(samples, beams)
+    done = [bin_ for time_s in times_s for bin_ in metrics.add(make_frame(image, time_s))]
+    assert sum(bin_.pings for bin_ in done + metrics.finish()) == len(times_s)
+
+
+def test_real_recording(recordings: Path) -> None:
+    """A fish pen: dense fish and a net, so everything is occupied, and the net holds the centre of mass."""
+    driver = nims_drivers()[0]
+    assert driver.stream is not None
+    decoder = driver.stream(DecoderContext(Profile(name="", title="", driver="ek60"), driver.settings_type()))
+    data = memoryview((recordings / "ek60/RedSlip-D20160915-T120914.raw").read_bytes())
+    metrics, done, at = EchoMetrics(MetricsSettings()), [], 0
+    while (answer := decoder.decode(data[at:], Arrival(0.0, 0.0))).consumed:
+        at += answer.consumed
+        done += [bin_ for frame in answer.frames for bin_ in metrics.add(frame)]
+    done += metrics.finish()
+    assert sum(bin_.pings for bin_ in done) == 1205
+    assert all(bin_.calibrated and bin_.layers >= 1 for bin_ in done)
+    assert all(11.0 < bin_.center_of_mass_m < 16.0 for bin_ in done)
+    assert all(bin_.proportion_occupied > 0.9 for bin_ in done)
