@@ -200,7 +200,8 @@ def encode_ping(
     """Return one simple ping result as a sonar sends it: the inverse of the decoder, for simulators and tests.
 
     `image` is uint8, uint16 or uint32 (ranges, beams), row 0 nearest; `bearing_rad` (beams,) is rounded to 0.01 deg;
-    `gains` (ranges,), if given, precede the rows. `ping_start` is the time since power-up as the version counts it.
+    `gains` (ranges,), if given, precede the rows. `ping_start` is the time since power-up: seconds in version 2,
+    ticks else.
 
     Raises:
       ValueError: shapes do not fit, or samples of another type.
@@ -238,7 +239,7 @@ def encode_ping(
     ping["temperature_c"] = temperature_c
     ping["pressure_bar"] = pressure_bar
     ping["sound_speed_m_s"] = sound_speed_m_s
-    ping["ping_start"] = ping_start
+    ping["ping_start"] = ping_start if version == 2 else int(ping_start) % 2**32
     ping["data_size"] = ELEMENT_BYTES.index(image.dtype.itemsize)
     ping["range_resolution_m"] = range_resolution_m
     ping["ranges"], ping["beams"] = ranges, beams
