@@ -62,7 +62,7 @@ def nims_track_classifiers() -> list[Classifier]:
 
 @hookspec
 def nims_outputs() -> list[Callable]:
-    """Offer outputs: ``async def output(context: OutputContext) -> None`` functions that run as supervised tasks.
+    """Offer outputs: ``async def output(context: Context) -> None`` functions that run as supervised tasks.
 
     An output subscribes to the buses of its context and sends what it takes wherever it likes; when it raises it is
     restarted with back-off. It must be cancellable.

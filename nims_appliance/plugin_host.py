@@ -13,7 +13,6 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from .config_check import check_struct, suggest
 from .config_yaml import merge
 from .errors import ConfigError, PluginError, ProfileError
 from .plugin_import import explain, forget_module, import_file, is_from
-from .plugin_offers import Offers
+from .plugin_offers import Offers, PluginRecord
 from .profile import Profile, load_profile, read_profiles
 from .settings import SonarSettings
 from .wheels import forget_other_wheels, unpack_wheel
@@ -40,25 +39,6 @@ GROUP = "nims_appliance.plugins"
 TRACE_VARIABLE = "NIMS_TRACE_PLUGINS"
 _FILE_PREFIX = "nims_dropin_"
 """Single files are modules under this prefix, so that a file ``serial.py`` does not become everybody's `serial`."""
-
-
-@dataclass(slots=True)
-class PluginRecord:
-    """One plugin as people see it."""
-
-    name: str
-    origin: str
-    """"built-in", "installed <distribution>", or the path below the data folder."""
-    version: str = ""
-    state: str = "loaded"
-    """"loaded"; "library" for a wheel that others need; "failed" when nothing or not all of it could be used."""
-    hooks: dict[str, list[str]] = field(default_factory=dict)
-    """What each implemented hook offered, by name."""
-    errors: list[str] = field(default_factory=list)
-
-    def fail(self, error: str) -> None:
-        self.state = "failed"
-        self.errors.append(error)
 
 
 class PluginHost:
@@ -329,10 +309,17 @@ class PluginHost:
                 self.profile_errors.append(f"{self.profile_origins[name]}: {problem}")
 
     def _driver_problem(self, profile: Profile) -> str:
+        """Return why the driver does not take the profile; "" if a decoder can be made of it."""
         try:
-            convert_driver_settings(self.driver(profile), profile.settings)
+            driver = self.driver(profile)
+            context = make_decoder_context(profile, SonarSettings(profile=profile.name, link=""), driver)
+            for make in (driver.stream, driver.datagram):
+                if make is not None:
+                    make(context)
         except (ConfigError, ProfileError) as error:
             return str(error)
+        except Exception as error:  # noqa: BLE001 - a vendor's code
+            return f"driver {profile.driver}: {explain(error)}"
         return ""
 
     def _try_profile(self, text: bytes | OSError, origin: str, replace: bool) -> None:

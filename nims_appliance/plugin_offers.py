@@ -1,9 +1,10 @@
-"""Offers of plugins, each checked at the door: right type, usable, and nobody has offered the same before."""
+"""What is known of a plugin, and its offers, each checked at the door: right type, usable, and nobody has offered the same before."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,25 @@ if TYPE_CHECKING:
 
     from .decoder import Driver, Simulator
     from .pipeline.classify import Classifier
+
+
+@dataclass(slots=True)
+class PluginRecord:
+    """One plugin as people see it."""
+
+    name: str
+    origin: str
+    """"built-in", "installed <distribution>", or the path below the data folder."""
+    version: str = ""
+    state: str = "loaded"
+    """"loaded"; "library" for a wheel that others need; "failed" when nothing or not all of it could be used."""
+    hooks: dict[str, list[str]] = field(default_factory=dict)
+    """What each implemented hook offered, by name."""
+    errors: list[str] = field(default_factory=list)
+
+    def fail(self, error: str) -> None:
+        self.state = "failed"
+        self.errors.append(error)
 
 
 class Offers:
