@@ -27,6 +27,8 @@ USUAL_SENSITIVITY_DEG = 150.0
 """Sensitivity times beam width of Simrad's split-beam transducers, within 3 %: stands in where the sonar is silent."""
 MIN_SAMPLES = 3
 """Fewer samples between the -6 dB points give no scatter of phase."""
+FEW_PINGS = 20
+"""The background is a mean of no fewer pings, however slowly they come: with less the threshold would be useless."""
 HALF = 10.0**-0.6
 """-6 dB."""
 
@@ -69,7 +71,7 @@ class SingleTargetDetector:
             return np.zeros(0, DETECTION)
         echoes = _measure(frame, power, peaks, pulse_samples, self._criteria.max_echo_length)
         echoes = echoes.keep(self._accept(frame, echoes))
-        echoes = echoes.keep(_strongest_first(echoes, pulse_samples))
+        echoes = echoes.keep(_strongest_first(echoes, power, pulse_samples))
         if len(echoes.peak) > self._settings.max_detections:
             self._notes.append("flooded")
             echoes = echoes.keep(np.sort(np.argsort(-power[echoes.peak])[: self._settings.max_detections]))
@@ -108,6 +110,7 @@ class _RangeBackground:
         self._range_m = np.empty(0)
         self._transmission: tuple[float, ...] = ()
         self._time_s = math.nan
+        self._interval_s = 0.0
         self._pings = 0
         self.mean = np.empty(0)
 
@@ -123,7 +126,7 @@ class _RangeBackground:
             return False
         had_pings = self._pings > 0
         self._range_m, self._transmission = frame.range_m, transmission
-        self._time_s, self._pings = math.nan, 0
+        self._time_s, self._interval_s, self._pings = math.nan, 0.0, 0
         self.mean = np.zeros(len(frame.range_m))
         return had_pings
 
@@ -134,16 +137,18 @@ class _RangeBackground:
         """
         if self._pings == 0:
             return math.inf
-        return self._pings * math.expm1(-math.log(min(rate, 0.5)) / self._pings)
+        return self._pings * math.expm1(-math.log(min(max(rate, 1e-300), 0.5)) / self._pings)
 
     def update(self, power: np.ndarray, threshold: float, time_s: float) -> None:
         """Take one ping into the mean."""
         interval_s = time_s - self._time_s
-        # After a gap, and after a step of the clock, the pings still count as consecutive.
-        interval_s = interval_s if 0.0 < interval_s < self._memory_s else 0.05
         self._time_s = time_s
-        memory_pings = max(self._memory_s / interval_s, 1.0)
-        self._pings = min(self._pings + 1, math.ceil(memory_pings))
+        if interval_s > 0.0:
+            # A gap or a step of the clock moves the usual interval by little: what was learnt stays.
+            usual_s = self._interval_s or interval_s
+            self._interval_s = usual_s + 0.1 * (min(max(interval_s, usual_s / 2.0), usual_s * 2.0) - usual_s)
+        memory_pings = self._memory_s / self._interval_s if self._interval_s else FEW_PINGS
+        self._pings = min(self._pings + 1, max(math.ceil(memory_pings), FEW_PINGS))
         if math.isfinite(threshold):
             power = np.minimum(power, threshold * self.mean)
         self.mean += (power - self.mean) / self._pings
@@ -277,13 +282,21 @@ def _scatter(angle: np.ndarray, inside: np.ndarray, samples: np.ndarray) -> np.n
     return np.sqrt(np.where(inside, (angle - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1) / samples)
 
 
-def _strongest_first(echoes: _Echoes, pulse_samples: float) -> np.ndarray:
-    """Return the indices, increasing, of the echoes that keep a pulse length from every stronger one."""
+def _strongest_first(echoes: _Echoes, power: np.ndarray, pulse_samples: float) -> np.ndarray:
+    """Return the indices, increasing, of the echoes that keep off every stronger one.
+
+    Peaks keep a pulse length, and what lies above -6 dB of two echoes does not overlap.
+    """
+    near, covered = np.zeros(len(power), dtype=bool), np.zeros(len(power), dtype=bool)
+    distance = math.ceil(pulse_samples) - 1
     kept: list[int] = []
-    for candidate in np.argsort(-echoes.total, kind="stable"):
-        apart = all(abs(int(echoes.peak[candidate]) - int(echoes.peak[other])) >= pulse_samples for other in kept)
-        if apart:
-            kept.append(int(candidate))
+    for candidate in np.argsort(-power[echoes.peak], kind="stable"):
+        peak, first, last = echoes.peak[candidate], echoes.first[candidate], echoes.last[candidate]
+        if near[peak] or covered[first : last + 1].any():
+            continue
+        near[max(peak - distance, 0) : peak + distance + 1] = True
+        covered[first : last + 1] = True
+        kept.append(int(candidate))
     return np.array(sorted(kept), dtype=np.int64)
 
 
