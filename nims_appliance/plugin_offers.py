@@ -1,4 +1,4 @@
-"""What is known of a plugin, and its offers, each checked at the door: right type, usable, and nobody has offered the same before."""
+"""What plugins offer, each offer checked at the door: right type, usable, and nobody has offered the same before."""
 
 from __future__ import annotations
 
