@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -304,10 +304,11 @@ async def test_a_changed_detector_starts_afresh_and_the_link_stays(tmp_path: Pat
 
 async def test_the_wrong_profile_is_found_out(tmp_path: Path, fast_clock, caplog) -> None:
     async def m3(stream: trio.SocketStream) -> None:
-        packet = m3_packet(1)
-        while True:
-            await stream.send_all(packet.replace(b"P", b"_").replace(b"X", b"_").replace(b"B", b"_"))
-            await trio.sleep(0.1)
+        packet = m3_packet(1).replace(b"P", b"_").replace(b"X", b"_").replace(b"B", b"_")
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(packet)
+                await trio.sleep(0.1)
 
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, m3, 0, host="127.0.0.1"))
@@ -324,9 +325,10 @@ async def test_the_wrong_profile_is_found_out(tmp_path: Path, fast_clock, caplog
 
 async def test_nobodys_bytes_are_said_to_be_nobodys(tmp_path: Path, fast_clock) -> None:
     async def noise(stream: trio.SocketStream) -> None:
-        while True:
-            await stream.send_all(b"\x01\x02\x03" * 1000)
-            await trio.sleep(0.1)
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"\x01\x02\x03" * 1000)
+                await trio.sleep(0.1)
 
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, noise, 0, host="127.0.0.1"))
@@ -441,7 +443,8 @@ async def test_one_channel_is_detected_on_and_all_are_measured_and_drawn(
         nursery.start_soon(collect, rig.sonar.pictures, drawn)
         nursery.start_soon(collect, rig.context.metrics, measured)
         await rig.run()
-        nursery.cancel_scope.cancel()
+        rig.sonar.pictures.close()
+        rig.context.metrics.close()
     assert {result.channel for result in rig.results} == {expected}
     assert [result.ping_number for result in rig.results] == [1, 2, 3]
     assert drawn == measured == {"18 kHz", "38 kHz", "120 kHz"}
