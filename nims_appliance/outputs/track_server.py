@@ -115,10 +115,10 @@ class TrackServer:
         try:
             with client.scope:
                 await self._talk(stream, client)
-        except trio.BrokenResourceError:
+        except* trio.BrokenResourceError:  # a group: the nursery in `_talk` wraps what its body raises
             log.info("track server: %s has gone", client.name)
-        except OSError as error:
-            log.info("track server: %s: %s", client.name, error)
+        except* OSError as errors:
+            log.info("track server: %s: %s", client.name, errors.exceptions[0])
         finally:
             del self._clients[stream]
             self._tell()

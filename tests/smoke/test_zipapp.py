@@ -202,6 +202,24 @@ def test_a_simulated_sonar_from_bytes_to_page_and_tracks(zipapp: Zipapp, tmp_pat
     database.close()
 
 
+def test_clients_that_vanish_disturb_nobody(zipapp: Zipapp, tmp_path: Path) -> None:
+    with zipapp.start(tmp_path, "--demo") as running:
+        stays = messages(running)
+        next(stays)
+        for linger in (b"\0" * 8, b"\1" + b"\0" * 7):  # closed politely, and reset
+            for _ in range(5):
+                with socket.create_connection(("127.0.0.1", running.tracks_port), timeout=DEADLINE_S) as vanishes:
+                    vanishes.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    vanishes.sendall(b"{}")
+                    vanishes.recv(1)
+        for _ in range(20):
+            next(stays)
+        parts = {part["name"]: part for part in json.loads(fetch(running, "/api/v1/state"))["parts"]}
+        assert parts["track server"]["restarts"] == 0
+        assert parts["track server"]["last_error"] == ""
+        assert running.terminate() == 0
+
+
 def test_a_recording_plays_as_a_sonar(zipapp: Zipapp, tmp_path: Path, recordings: Path) -> None:
     recording = next((recordings / "ek60").rglob("RedSlip*.raw"))
     with zipapp.start(tmp_path, "--sonar", f"pen=file://{recording}?speed=20&loop=yes,profile=simrad-ek60") as running:
