@@ -65,6 +65,9 @@ class SingleTargetSettings(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         _check_below(self, "min_echo_length", "max_echo_length")
+    animal_length_m: Annotated[
+        float, Meta(gt=0, le=30, description="Usual length of the animals, metres; an echo wanders over the body")
+    ] = 0.25
 
 
 class TrackerSettings(Settings, frozen=True):

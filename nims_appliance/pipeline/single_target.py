@@ -29,6 +29,8 @@ MIN_SAMPLES = 3
 """Fewer samples between the -6 dB points give no scatter of phase."""
 FEW_PINGS = 20
 """The background is a mean of no fewer pings, however slowly they come: with less the threshold would be useless."""
+GLINT = 0.2
+"""Standard deviation of the apparent place of an extended target, in its lengths: radar's angular glint, 0.15..0.25."""
 HALF = 10.0**-0.6
 """-6 dB."""
 
@@ -75,7 +77,7 @@ class SingleTargetDetector:
         if len(echoes.peak) > self._settings.max_detections:
             self._notes.append("flooded")
             echoes = echoes.keep(np.sort(np.argsort(-power[echoes.peak])[: self._settings.max_detections]))
-        return _describe(frame, power, ratio, echoes)
+        return _describe(frame, power, ratio, echoes, GLINT * self._criteria.animal_length_m)
 
     def _accept(self, frame: Frame, echoes: _Echoes) -> np.ndarray:
         """Return which echoes are of single targets, shape (echoes,), bool."""
@@ -300,7 +302,7 @@ def _strongest_first(echoes: _Echoes, power: np.ndarray, pulse_samples: float) -
     return np.array(sorted(kept), dtype=np.int64)
 
 
-def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoes) -> np.ndarray:
+def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoes, glint_m: float) -> np.ndarray:
     """Return the echoes as detections."""
     out = np.zeros(len(echoes.peak), DETECTION)
     snr = np.maximum(ratio[echoes.peak], 1.0)
@@ -315,13 +317,15 @@ def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoe
     out["range_m"] = echoes.range_m
     out["bearing_rad"], out["elevation_rad"] = echoes.athwart_rad, echoes.along_rad
     # An echo's middle is known to half of a uniform error over the resolution (the body behind it is as long), the
-    # direction to the scatter of its own samples and to what the noise does to the phase.
+    # direction to the scatter of its own samples, to what the noise does to the phase, and to the wandering of the
+    # echo over the body from ping to ping.
+    glint_rad = glint_m / np.maximum(echoes.range_m, glint_m)
     out["range_sd_m"] = np.hypot(cell_m / math.sqrt(12.0), frame.range_resolution_m / (2.0 * math.sqrt(12.0)))
     for name, sd_rad, width_rad, step_rad in (
         ("bearing_sd_rad", echoes.athwart_sd_rad, widths_rad[1], athwart_step_rad),
         ("elevation_sd_rad", echoes.along_sd_rad, widths_rad[0], along_step_rad),
     ):
-        out[name] = np.sqrt(sd_rad**2 + (width_rad / 2.0) ** 2 / snr + step_rad**2)
+        out[name] = np.sqrt(sd_rad**2 + (width_rad / 2.0) ** 2 / snr + step_rad**2 + glint_rad**2)
     out["length_m"] = length_m
     out["width_m"] = np.maximum(echoes.range_m * echoes.athwart_span_rad, 0.0)
     out["area_m2"] = length_m * echoes.range_m * widths_rad[1]
