@@ -79,9 +79,9 @@ BOUNDS = (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "a
 
 
 def test_every_setting_is_in_the_document_as_it_is_in_the_code():
-    """When this fails, the section "Every setting" of docs/configuration.md has to be what is shown as expected."""
     document = (DOCS / "configuration.md").read_text()
-    assert document.partition("### ")[1] + document.partition("### ")[2] == settings_section()
+    start = document.index("### ")
+    assert document[start:] == settings_section(), "run `python tests/test_docs.py` to write the section anew"
 
 
 def test_every_key_of_a_profile_is_documented():
@@ -180,3 +180,9 @@ def test_commands_in_the_documents_exist(name):
 def test_links_between_documents_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)", (DOCS / name).read_text()):
         assert "://" in target or (DOCS / target).is_file()
+
+
+if __name__ == "__main__":
+    path = DOCS / "configuration.md"
+    text = path.read_text()
+    path.write_text(text[: text.index("### ")] + settings_section())
