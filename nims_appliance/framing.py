@@ -46,7 +46,7 @@ class PacketHead(Protocol):
     head_bytes: int
     """With so many bytes `packet_bytes` can always tell."""
     proves_end: bool
-    """Whether `take` can tell that a packet is cut (by a footer or checksum); if not, another header inside it tells."""
+    """Whether `take` can tell that a packet is cut, by a footer or checksum; else another header inside it tells."""
     is_sure: bool
     """Whether a good header hardly occurs by chance; if not, no header is looked for inside packets."""
 
@@ -89,6 +89,7 @@ class StreamFramer:
     def _restart(self) -> None:
         self._lost = False
         self._silence = 0  # bytes skipped since the last packet
+        self._cause = ""  # what was rejected first
         # A packet that has lost its last bytes may look whole with the first bytes of the next one. So what could be
         # the head of a next one is looked at once more; these bytes were delivered and are no loss when skipped.
         self._tail = 0
@@ -103,7 +104,7 @@ class StreamFramer:
             self._skip(start - at)
             at = start
             if found < 0:
-                answer.need = len(packets.sync)
+                answer.need = len(view) - at + 1
                 break
             packet = None
             try:
@@ -119,12 +120,13 @@ class StreamFramer:
                 rejected += 1
                 # While searching, most candidates are no headers at all; only whole packets are worth a word.
                 if not self._tail and not (self._lost and packet is None):
-                    where = f"at byte {self._position} of the stream"
-                    self._statistics.reject(problem.reason, f"{problem.detail} ({where})")
+                    detail = f"{problem.detail} (at byte {self._position} of the stream)"
+                    self._statistics.reject(problem.reason, detail)
+                    self._cause = self._cause or f"; the search began with: {detail}"
                 self._skip(1)
                 at += 1
                 continue
-            self._lost, self._silence = False, 0
+            self._lost, self._silence, self._cause = False, 0, ""
             self._tail = min(packets.head_bytes, size) - 1 if packets.is_sure else 0
             at += size - self._tail
             self._position += size - self._tail
@@ -161,7 +163,7 @@ class StreamFramer:
             statistics.reject(
                 "no packet found",
                 f"no {self._packets.title} packet in {SILENCE_BYTES} bytes up to byte {self._position} of the stream: "
-                "is the profile the right one for this sonar?",
+                f"is the profile the right one for this sonar?{self._cause}",
             )
         self._silence += count
 
