@@ -1,8 +1,8 @@
-"""Echo metrics of a sonar over time: cells of depth and time, averaged in linear units, then the metrics of each column.
+"""Echo metrics of a sonar over time: cells of depth and time, averaged in linear units, then each column's metrics.
 
 A cell is the mean of s_v (calibrated echosounders) or of intensity (all others, named relative) over `depth_bin_m` of
-range and `time_bin_s` of pings, as in the paper that `acoustics.echo_metrics` follows. Imaging sonars give the mean over
-their beams.
+range and `time_bin_s` of pings, as in the paper that `acoustics.echo_metrics` follows. Imaging sonars give the mean
+over their beams.
 """
 
 from __future__ import annotations
