@@ -21,7 +21,7 @@ from .bus import Bus
 from .config_build import Built, Layer, build, plain
 from .config_file import HEADER, read_config_file, set_aside, write_overrides
 from .config_schema import make_schema, restart_of
-from .config_yaml import Document, dump_document, leaves, merge, parse_scalar, read_document
+from .config_yaml import dump_document, leaves, merge, parse_scalar, read_document
 from .errors import ConfigError
 from .settings import ApplianceSettings, SonarSettings
 
@@ -59,6 +59,7 @@ class ConfigStore:
         """What was ignored in overrides.yaml and the environment, and why."""
         self._layers = layers
         self._file_errors = errors
+        self._overrides_broken = False
         self._lock = trio.Lock()
         self._use(build(layers, plugins))
 
@@ -86,19 +87,21 @@ class ConfigStore:
         overrides = read_config_file(data / OVERRIDES_FILE)
         warnings: list[str] = []
         if overrides.errors:
-            warnings += [f"{text}; no change made in the browser counts" for text in overrides.errors]
-            warnings.append(set_aside(data / OVERRIDES_FILE))
-            overrides = Document(OVERRIDES_FILE)
-        base = [Layer.of_document(config), Layer.of_document(overrides)]
+            ignored = "no change made in the browser counts; the next one sets the file aside"
+            warnings += [f"{text}; {ignored}" for text in overrides.errors]
+        base = [Layer.of_document(config), Layer() if overrides.errors else Layer.of_document(overrides)]
         environment = _environment_layer(environ or {}, merge(config.values, overrides.values), warnings)
         line = Layer.of_values({_split(key): (value, "command line") for key, value in (command_line or {}).items()})
         layers = [*base, environment, line]
         stale = [problem for problem in build(layers, plugins).problems if problem.layer is layers[1]]
         if stale:
             # What was valid when it was saved need not be any more: a sonar was renamed, a plugin is gone.
-            warnings += [f"{problem}; this change made in the browser is ignored" for problem in stale]
-            layers[1] = layers[1].without(problem.path for problem in stale)
-        return cls(data, plugins, layers, list(config.errors), warnings)
+            first = {layers[1].nearest(problem.path): problem for problem in reversed(stale)}
+            warnings += [f"{problem}; ignored, though it was saved in the browser" for problem in first.values()]
+            layers[1] = layers[1].without(first)
+        store = cls(data, plugins, layers, list(config.errors), warnings)
+        store._overrides_broken = bool(overrides.errors)
+        return store
 
     def sonar(self, name: str) -> SonarSettings:
         """Return the effective settings of a sonar: the operator's over its profile's.
@@ -163,13 +166,19 @@ class ConfigStore:
             layers = [config, _reread(changed), *fixed]
             built = self._check_buildable(layers)
             self._check_restart(built)
-            await trio.to_thread.run_sync(write_overrides, self.data / OVERRIDES_FILE, dump_document(changed.values))
+            await trio.to_thread.run_sync(self._write, dump_document(changed.values))
             before = self.current
             self._layers = layers
             self._use(built)
             change = ConfigChange(dict(changes), author, before, self.current)
             self.changes.publish(change)
             return change
+
+    def _write(self, text: str) -> None:
+        if self._overrides_broken:
+            set_aside(self.data / OVERRIDES_FILE)
+            self._overrides_broken = False
+        write_overrides(self.data / OVERRIDES_FILE, text)
 
     def _check_buildable(self, layers: list[Layer]) -> Built:
         built = build(layers, self.plugins)

@@ -75,11 +75,15 @@ class Layer:
         """Return a copy without these values; for a path that is not there, the nearest key above it goes."""
         layer = Layer(copy.deepcopy(self.values), self.places)
         for path in paths:
-            while path and path not in self.places:
-                path = path[:-1]
-            if path:
-                layer.remove(path)
+            if self.nearest(path):
+                layer.remove(self.nearest(path))
         return layer
+
+    def nearest(self, path: Path) -> Path:
+        """Return the path itself if the layer has it, else that of the nearest key above."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return path
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,19 @@ def read_config_file(path: Path) -> Document:
         return Document(path.name, errors=[f"{path.name}: cannot be read: {error.strerror}"])
 
 
-def set_aside(path: Path) -> str:
-    """Rename a file that cannot be used, so that nothing in it is lost; return what happened, for people."""
-    target = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+def set_aside(path: Path) -> None:
+    """Rename a file that cannot be used, so that nothing in it is lost.
+
+    Raises:
+      ConfigError: it cannot be renamed.
+    """
+    target = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     try:
         os.replace(path, target)
+    except FileNotFoundError:
+        pass
     except OSError as error:
-        return f"{path.name}: cannot be set aside: {error.strerror}"
-    return f"{path.name}: set aside as {target.name}"
+        raise ConfigError(f"{path.name}: cannot be set aside: {error.strerror}; nothing was changed") from None
 
 
 def write_overrides(path: Path, text: str) -> None:
