@@ -314,6 +314,8 @@ def test_simulate_listens_and_stops_on_ctrl_c(tmp_path):
 def test_simulate_names_what_it_cannot(run, tmp_path):
     result = run("simulate", "kongsberg", "--data", tmp_path)
     assert (result.returncode, "did you mean 'kongsberg-m3'" in result.stderr) == (2, True)
+    result = run("simulate", "kongsberg-m3", "--data", tmp_path, "--beams", "100000")
+    assert (result.returncode, "--beams: expected at most" in result.stderr) == (2, True)
     with socket.create_server(("127.0.0.1", 0)) as server:
         result = run("simulate", "kongsberg-m3", "--data", tmp_path, "--port", server.getsockname()[1])
     assert result.returncode == 2

@@ -35,10 +35,14 @@ def simulate_command(
     seed: int,
 ) -> None:
     """Play the device of PROFILE, speaking its real protocol, until Ctrl-C."""
-    simulators = PluginHost.load(data).simulators
+    plugins = PluginHost.load(data)
+    simulators = plugins.simulators
     if profile not in simulators:
         raise ConfigError(f"no plugin simulates {profile!r}{suggest(profile, simulators)}")
-    simulator = simulators[profile]
+    simulator, limits = simulators[profile], plugins.profile(profile).limits
+    for name, wanted, limit in (("beams", beams, limits.beams), ("samples", samples, limits.samples)):
+        if wanted is not None and wanted > limit:
+            raise ConfigError(f"--{name}: expected at most {limit}, the limit of the profile, got {wanted}")
     verb = "listening on" if simulator.transport == "tcp" else "sending to"
     where = f"{simulator.title}: {verb} {simulator.transport}://{host}"
     announce = WhenStarted[int](lambda bound: click.echo(f"{where}:{bound}; Ctrl-C stops"))
