@@ -69,7 +69,8 @@ class _Levels:
             some = some[np.isfinite(some) & (some > 0)]
             if not some.size:
                 return -_FOOT_DB
-            self.db_min = float(round(10 * math.log10(float(np.median(some))) - _FOOT_DB))
+            middle = float(np.partition(some, some.size // 2)[some.size // 2])
+            self.db_min = float(round(10 * math.log10(middle) - _FOOT_DB))
         return self.db_min
 
     def follow(self, picture: np.ndarray, db_min: float) -> None:
@@ -83,8 +84,10 @@ class _Levels:
             high = max(db_min + float(order[int(last * 0.999)]) * SPAN_DB / 255, low + _SMALLEST_CONTRAST_DB)
             self._low = _approach(self._low, low)
             self._high = _approach(self._high, high)
-        elif math.isnan(self._low):
-            self._low, self._high = db_min + _FOOT_DB, db_min + _FOOT_DB + _SMALLEST_CONTRAST_DB
+        else:
+            self.db_min = None  # nothing, or everything far below the foot: choose it anew
+            if math.isnan(self._low):
+                self._low, self._high = db_min + _FOOT_DB, db_min + _FOOT_DB + _SMALLEST_CONTRAST_DB
         self.low_db = _whole(self.low_db, self._low)
         self.high_db = _whole(self.high_db, self._high)
         foot = self.low_db - _FOOT_DB

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 import msgspec
-from quart import Response, request, websocket
+from quart import Response, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -53,7 +53,11 @@ def _static_files() -> dict[str, _StaticFile]:
 
 def error_response(status: int, error: str, errors: list[str] | None = None) -> Response:
     """Return an error as JSON for programs, as a small page for people."""
-    wants_page = "text/html" in request.headers.get("Accept", "") and not request.path.startswith("/api/")
+    wants_page = (
+        has_request_context()  # not while a WebSocket opens
+        and "text/html" in request.headers.get("Accept", "")
+        and not request.path.startswith("/api/")
+    )
     if not wants_page:
         body = {"ok": False, "error": error, "errors": errors or [error], "status": status}
         return Response(msgspec.json.encode(body), status, content_type="application/json")
@@ -110,7 +114,7 @@ def make_app(context: Context, state: WebState) -> QuartTrio:
             return error_response(error.code or 500, error.description or error.name)
         if isinstance(error, NimsError):
             return error_response(400, str(error))
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        log.error("%s failed", request.path if has_request_context() else websocket.path, exc_info=error)
         return error_response(500, "internal error; the appliance's log has the details")
 
     def send_file(name: str) -> Response:

@@ -6,6 +6,8 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
   stop of the appliance for ever. Here every send has a deadline, after which the connection is closed.
 * It accepts permessage-deflate whenever a browser offers it and compresses on the event loop: the offer is removed.
 * wsproto copies a message three times for each client: a `Message` is framed once and its bytes are handed to all.
+* quart-trio cancels the task of a request while Hypercorn is still about to close or recycle its connection, which
+  then stays open for ever: this is shielded.
 * An error in one connection would end the whole server: here it ends that connection.
 * HTTP/2 and h2c are not spoken: they bring nothing on a LAN, and WebSockets over them would bypass the above.
 """
@@ -22,7 +24,7 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Data, Request
+from hypercorn.protocol.events import Data, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
@@ -73,8 +75,18 @@ def text_message(text: bytes) -> Message:
 
 
 class _WebSocketStream(WSStream):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pinging = trio.CancelScope()
+
+    async def _send_pings(self) -> None:
+        with self._pinging:
+            await super()._send_pings()
+
     async def handle(self, event: StreamEvent) -> None:
-        if isinstance(event, Request):
+        if isinstance(event, StreamClosed):
+            self._pinging.cancel()  # else a closed connection stays until its next ping
+        elif isinstance(event, Request):
             headers = [(name, value) for name, value in event.headers if name.lower() != b"sec-websocket-extensions"]
             event = Request(
                 stream_id=event.stream_id,
@@ -101,6 +113,10 @@ class _WebSocketStream(WSStream):
 class _HttpProtocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore requests to speak HTTP/2; HTTP/1.1 answers them."""
+
+    async def _maybe_recycle(self) -> None:
+        with trio.move_on_after(STOP_SEND_TIMEOUT_S, shield=True):
+            await super()._maybe_recycle()
 
     async def _create_stream(self, request: h11.Request) -> None:
         headers = {name.lower(): value.lower() for name, value in request.headers}
