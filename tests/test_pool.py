@@ -52,6 +52,19 @@ def test_no_more_than_asked_is_kept() -> None:
     assert len({array.ctypes.data for array in again}) == 5
 
 
+def test_ever_new_sizes_do_not_add_up() -> None:
+    pool = Pool()
+    kept = pool.take((1000,), np.uint8)
+    kept[:] = 7
+    for size in range(1, 500):
+        pool.take((size,), np.float64)
+    gc.collect()
+    for size in range(1, 500):
+        pool.take((size,), np.float64)
+    assert pool.reused < 20, "unused sizes were forgotten"
+    assert (kept == 7).all()
+
+
 def test_arrays_outlive_the_pool() -> None:
     array = Pool().take((1000,), np.float64)
     array[:] = 3.0

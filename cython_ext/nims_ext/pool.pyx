@@ -14,6 +14,7 @@ cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t size)
 
 cdef size_t ALIGNMENT = 64  # one cache line; vector loads never split a line
+cdef Py_ssize_t MAX_SIZES = 16  # a damaged stream may ask for ever new sizes; unused ones must not add up
 
 
 cdef class _Block:
@@ -75,16 +76,25 @@ cdef class Pool:
         return np.frombuffer(block, dtype=dtype, count=count).reshape(shape)
 
     cdef _give_back(self, void *memory, size_t capacity):
-        stack = self._free.setdefault(capacity, [])
+        stack = self._free.get(capacity)
+        if stack is None:
+            if len(self._free) >= MAX_SIZES:
+                self._release()
+            stack = self._free[capacity] = []
         if len(stack) < self.keep:
             stack.append(<uintptr_t>memory)
         else:
             free(memory)
 
-    def __dealloc__(self):
+    cdef _release(self):
+        """Return all unused memory to the system."""
         cdef uintptr_t address
+        for stack in self._free.values():
+            for item in stack:
+                address = item
+                free(<void *>address)
+        self._free.clear()
+
+    def __dealloc__(self):
         if self._free is not None:
-            for stack in self._free.values():
-                for item in stack:
-                    address = item
-                    free(<void *>address)
+            self._release()

@@ -52,8 +52,8 @@ class SingleTargetDetector:
     def detect(self, frame: Frame) -> np.ndarray:
         """Return the single targets of a split-beam ping, dtype DETECTION, nearest first.
 
-        Ranges are on the axis of the frame, of the middle of the echo. Without calibration the criteria of TS and of
-        beam compensation do not apply, and TS is NaN.
+        Ranges are on the axis of the frame, of the middle of the echo. Without calibration the criterion of TS does not
+        apply, and TS is NaN.
         """
         power = np.nan_to_num(frame.intensity[:, 0].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         if self._background.fit(frame):
@@ -93,9 +93,10 @@ class SingleTargetDetector:
             & (echoes.along_sd_rad <= np.maximum(criteria.max_phase_sd_steps * along_step_rad, near_rad))
             & (echoes.athwart_sd_rad <= np.maximum(criteria.max_phase_sd_steps * athwart_step_rad, near_rad))
         )
+        good &= echoes.compensation_db <= criteria.max_gain_compensation_db
         if frame.calibration is not None:
             # The comparison with NaN is false: nearer than the TVG start there is no TS, and no detection.
-            good &= (echoes.compensation_db <= criteria.max_gain_compensation_db) & (echoes.ts_db >= criteria.min_ts_db)
+            good &= echoes.ts_db >= criteria.min_ts_db
         return good
 
 
@@ -200,14 +201,19 @@ def _local_maxima(power: np.ndarray) -> np.ndarray:
     return np.flatnonzero((middle > power[:-2]) & (middle >= power[2:])) + 1
 
 
+def _beamwidths_rad(frame: Frame) -> tuple[float, float]:
+    """Return the -3 dB widths (along, athwart); without calibration that of the frame for both."""
+    if frame.calibration is None:
+        return frame.beam_width_rad, frame.beam_width_rad
+    return frame.calibration.beamwidth_along_rad, frame.calibration.beamwidth_athwart_rad
+
+
 def _phase_steps_rad(frame: Frame) -> tuple[float, float]:
     """Return (along, athwart) the mechanical angle of one phase step."""
-    calibration = frame.calibration
     along = athwart = math.nan
-    beamwidth_along_rad = beamwidth_athwart_rad = frame.beam_width_rad
-    if calibration is not None:
-        along, athwart = calibration.angle_sensitivity_along, calibration.angle_sensitivity_athwart
-        beamwidth_along_rad, beamwidth_athwart_rad = calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad
+    if frame.calibration is not None:
+        along, athwart = frame.calibration.angle_sensitivity_along, frame.calibration.angle_sensitivity_athwart
+    beamwidth_along_rad, beamwidth_athwart_rad = _beamwidths_rad(frame)
     if not math.isfinite(along):
         along = USUAL_SENSITIVITY_DEG / math.degrees(beamwidth_along_rad)
     if not math.isfinite(athwart):
@@ -242,13 +248,9 @@ def _measure(frame: Frame, power: np.ndarray, peaks: np.ndarray, pulse_samples: 
     along, athwart = frame.along_rad[index].astype(np.float64), frame.athwart_rad[index].astype(np.float64)
     along_rad = (weight * along).sum(axis=1) / weight.sum(axis=1)
     athwart_rad = (weight * athwart).sum(axis=1) / weight.sum(axis=1)
-    compensation_db = np.zeros(len(peaks))
+    compensation_db = beam_compensation_db(along_rad, athwart_rad, *_beamwidths_rad(frame))
     ts_db = np.full(len(peaks), np.nan)
-    calibration = frame.calibration
-    if calibration is not None:
-        compensation_db = beam_compensation_db(
-            along_rad, athwart_rad, calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad
-        )
+    if frame.calibration is not None:
         ts_db = to_db(ts_linear(frame)[peaks]) + compensation_db
     return _Echoes(
         peak=peaks,
@@ -306,10 +308,7 @@ def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoe
     """Return the echoes as detections."""
     out = np.zeros(len(echoes.peak), DETECTION)
     snr = np.maximum(ratio[echoes.peak], 1.0)
-    calibration = frame.calibration
-    widths_rad = (frame.beam_width_rad, frame.beam_width_rad)
-    if calibration is not None:
-        widths_rad = (calibration.beamwidth_along_rad, calibration.beamwidth_athwart_rad)
+    along_width_rad, athwart_width_rad = _beamwidths_rad(frame)
     along_step_rad, athwart_step_rad = _phase_steps_rad(frame)
     cell_m = float(np.median(np.diff(frame.range_m)))
     length_m = echoes.length * frame.pulse_length_s * frame.sound_speed_m_s / 2.0
@@ -322,13 +321,13 @@ def _describe(frame: Frame, power: np.ndarray, ratio: np.ndarray, echoes: _Echoe
     glint_rad = glint_m / np.maximum(echoes.range_m, glint_m)
     out["range_sd_m"] = np.hypot(cell_m / math.sqrt(12.0), frame.range_resolution_m / (2.0 * math.sqrt(12.0)))
     for name, sd_rad, width_rad, step_rad in (
-        ("bearing_sd_rad", echoes.athwart_sd_rad, widths_rad[1], athwart_step_rad),
-        ("elevation_sd_rad", echoes.along_sd_rad, widths_rad[0], along_step_rad),
+        ("bearing_sd_rad", echoes.athwart_sd_rad, athwart_width_rad, athwart_step_rad),
+        ("elevation_sd_rad", echoes.along_sd_rad, along_width_rad, along_step_rad),
     ):
         out[name] = np.sqrt(sd_rad**2 + (width_rad / 2.0) ** 2 / snr + step_rad**2 + glint_rad**2)
     out["length_m"] = length_m
     out["width_m"] = np.maximum(echoes.range_m * echoes.athwart_span_rad, 0.0)
-    out["area_m2"] = length_m * echoes.range_m * widths_rad[1]
+    out["area_m2"] = length_m * echoes.range_m * athwart_width_rad
     out["peak"] = power[echoes.peak]
     out["total"] = echoes.total
     out["mean"] = echoes.total / np.maximum(echoes.samples, 1)

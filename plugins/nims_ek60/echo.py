@@ -83,6 +83,9 @@ class PingHeader:
 USUAL_BEAMWIDTH_RAD = math.radians(7.0)
 """Of the split-beam transducers made for it; stands in where the configuration does not tell."""
 
+MAX_AXES = 64
+"""Range axes kept, one for each channel; damaged channel numbers must not fill the memory."""
+
 
 class FrameMaker:
     """Makes frames of one sounder; keeps the memory pool and the last range axis of each channel."""
@@ -160,6 +163,8 @@ class FrameMaker:
             return known[1]
         axis = (offset + np.arange(samples)) * cell_m
         axis.flags.writeable = False
+        if len(self._axes) >= MAX_AXES:
+            self._axes.clear()
         self._axes[channel] = (key, axis)
         return axis
 

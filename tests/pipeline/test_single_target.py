@@ -277,6 +277,8 @@ def test_uncalibrated_ping_gives_places_without_ts() -> None:
     found = detector.detect(make_frame(50, [(7.2, 0.02, 0.0, -40.0)], calibrated=False))
     assert found["range_m"] == pytest.approx([7.2], abs=CELL_M)
     assert np.isnan(found["ts_db"]).all()
+    off_axis = make_frame(51, [(7.2, math.radians(4.5), 0.0, -30.0)], calibrated=False)
+    assert len(detector.detect(off_axis)) == 0, "the beam width of the frame stands in for that of the calibration"
 
 
 def test_echo_within_the_tvg_start_has_no_ts_and_is_left_out() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import math
 
 import msgspec
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nims_ek60 import nims_drivers, wire
@@ -15,6 +17,7 @@ from nims_ek60.ek500 import Ek60Settings, Ek500Decoder, utc_of_time_of_day
 from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Frame
 from nims_appliance.profile import LimitsSettings, Profile
+from nims_appliance.settings import SonarSettings
 
 NOON_S = 20_000 * 86_400.0 + 12 * 3600.0
 SENDER = "192.168.1.20:50000"
@@ -331,6 +334,18 @@ def test_driver_offers_both_kinds_of_decoder() -> None:
     assert driver.name == "ek60"
     assert driver.stream is not None
     assert driver.datagram is Ek500Decoder
+
+
+def test_shipped_profile_fits_the_driver() -> None:
+    document = yaml.safe_load(importlib.resources.files("firmware_profiles").joinpath("simrad-ek60.yaml").read_text())
+    profile = msgspec.convert(document, Profile)
+    (driver,) = nims_drivers()
+    assert profile.driver == driver.name
+    assert msgspec.convert(profile.settings, driver.settings_type).frequency_hz == 120e3
+    sonar = msgspec.convert({"profile": profile.name, "link": profile.default_link, **profile.sonar}, SonarSettings)
+    assert sonar.single_target.max_gain_compensation_db == 12.0
+    # A ping of the most samples, in the largest datagram that carries it.
+    assert wire.RAW0.itemsize + 4 * profile.limits.samples + 8 <= profile.limits.packet_bytes
 
 
 DATAGRAMS = ping() + ping(NOON_S + 0.1) + ping(NOON_S + 0.2, angles=False) + ping(fragment_header=False, channel=2)
