@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.SECONDARY:
 .DEFAULT_GOAL := help
 .PHONY: help run test test-oldest test-newest lint bench appliance smoke pins clean
 

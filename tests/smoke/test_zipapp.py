@@ -202,6 +202,20 @@ def test_a_simulated_sonar_from_bytes_to_page_and_tracks(zipapp: Zipapp, tmp_pat
     database.close()
 
 
+def test_the_documented_program_prints_tracks(zipapp: Zipapp, tmp_path: Path) -> None:
+    documented = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "integrators.md").read_text(), re.DOTALL)
+    assert documented
+    with zipapp.start(tmp_path, "--demo") as running:
+        program = documented[1].replace("8001", str(running.tracks_port))
+        with subprocess.Popen([PYTHON, "-u", "-c", program], stdout=subprocess.PIPE, text=True) as reader:
+            assert reader.stdout
+            track_id, range_m, bearing_deg = reader.stdout.readline().split()
+            reader.kill()
+    assert int(track_id) > 0
+    assert 0 < float(range_m) < 100
+    assert -90 < float(bearing_deg) < 90
+
+
 def test_clients_that_vanish_disturb_nobody(zipapp: Zipapp, tmp_path: Path) -> None:
     with zipapp.start(tmp_path, "--demo") as running:
         stays = messages(running)
