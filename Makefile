@@ -26,7 +26,7 @@ SOURCES := $(KERNELS) setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTI
 
 ## help: this list
 help:
-	@sed -n 's/^## \([a-z-]*\): /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F': ' '/^## / { printf "make %-10s  %s\n", substr($$1, 4), $$2 }' $(MAKEFILE_LIST)
 
 ## run: build what is missing and start the appliance on a simulated sonar (ARGS="..." adds options)
 run: .venv/built
