@@ -49,6 +49,9 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._records: dict[str, PluginRecord] = {}
         self._offers = Offers()
+        self._cache: Path | None = None
+        self._unpacked: dict[Path, Path] = {}
+        """Wheel -> folder with its files."""
         self.profiles: dict[str, Profile] = {}
         self.profile_origins: dict[str, str] = {}
         self.notes: list[str] = []
@@ -64,14 +67,14 @@ class PluginHost:
         built-in and installed ones only.
         """
         host = cls()
-        cache = data / "cache" / "plugins" if data else None
+        host._cache = data / "cache" / "plugins" if data else None
         for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
             location = Path(str(entry_point.dist.locate_file(""))) if entry_point.dist else None
-            if cache and location and cache.resolve() in location.resolve().parents:
+            if host._cache and location and host._cache.resolve() in location.resolve().parents:
                 continue  # a wheel of an earlier host in this process; found again below
             host._load_entry_point(entry_point, _origin(entry_point))
         if data:
-            host._load_folder(data / "plugins", cache or data)
+            host._load_folder(data / "plugins")
         host._refuse_unknown_hooks()
         host._call_hooks()
         host._load_profiles(data)
@@ -163,7 +166,12 @@ class PluginHost:
         version = entry_point.dist.version if entry_point.dist else ""
         self._load(entry_point.name, origin, version, entry_point.value.partition(":")[0], entry_point.load)
 
-    def _load_folder(self, folder: Path, cache: Path) -> None:
+    def forget_old_wheels(self) -> None:
+        """Remove what is unpacked of wheels that are gone; only for who holds the data folder, lest another uses it."""
+        if self._cache:
+            forget_other_wheels(self._cache, set(self._unpacked.values()))
+
+    def _load_folder(self, folder: Path) -> None:
         """Load the drop-ins. All wheels go on the path before any is imported: they may need each other."""
         try:
             entries = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -171,11 +179,10 @@ class PluginHost:
             self._record(folder.name, str(folder)).fail(f"{folder}: cannot be read: {error}")
             return
         entries = [entry for entry in entries if entry.name[0] not in "._"]
-        wheels = [
-            (wheel, unpacked) for wheel in entries if wheel.suffix == ".whl" if (unpacked := self._unpack(wheel, cache))
-        ]
-        forget_other_wheels(cache, {unpacked for _, unpacked in wheels})
-        for wheel, unpacked in wheels:
+        for entry in entries:
+            if entry.suffix == ".whl":
+                self._unpack(entry)
+        for wheel, unpacked in self._unpacked.items():
             self._load_wheel(wheel, unpacked)
         for entry in entries:
             origin = f"plugins/{entry.name}"
@@ -185,17 +192,18 @@ class PluginHost:
                 module = _FILE_PREFIX + entry.stem.replace("-", "_")
                 self._load(entry.stem, origin, "", module, partial(import_file, module, entry))
 
-    def _unpack(self, wheel: Path, cache: Path) -> Path | None:
+    def _unpack(self, wheel: Path) -> None:
+        assert self._cache is not None
         try:
-            unpacked = unpack_wheel(wheel, cache)
+            unpacked = unpack_wheel(wheel, self._cache)
         except PluginError as error:
             self._record(wheel.name.split("-")[0], f"plugins/{wheel.name}").fail(str(error))
-            return None
+            return
+        self._unpacked[wheel] = unpacked
         if str(unpacked) not in sys.path:
             # At the end: what the appliance brings itself wins over a vendor's copy of it.
             sys.path.append(str(unpacked))
             importlib.invalidate_caches()
-        return unpacked
 
     def _load_wheel(self, wheel: Path, unpacked: Path) -> None:
         origin = f"plugins/{wheel.name}"

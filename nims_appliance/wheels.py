@@ -117,6 +117,9 @@ def unpack_wheel(wheel: Path, cache: Path) -> Path:
             tempfile.TemporaryDirectory(dir=cache, prefix=".unpacking-") as temporary,
         ):
             _extract(archive, Path(temporary) / "files", wheel.name)
+            # Else a power cut could leave the folder with its name and without what is in it.
+            if hasattr(os, "sync"):
+                os.sync()
             os.replace(Path(temporary) / "files", target)
         return target
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:

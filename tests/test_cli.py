@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from nims_appliance import __version__
-from nims_appliance.cli import _COMMANDS, main, nims
+from nims_appliance.cli import _COMMANDS, common, main, nims
 from nims_appliance.cli.common import default_data, parse_settings
 from nims_appliance.cli.run import lock_data, parse_sonar
 from nims_appliance.errors import ConfigError
@@ -275,6 +275,27 @@ def test_malformed_sonar_option_is_refused(text):
 
 def test_set_option_reads_values_as_yaml():
     assert parse_settings(("a.b=1", "c=x=y", "d=")) == {"a.b": 1, "c": "x=y", "d": None}
+
+
+def test_log_goes_to_a_file_that_is_turned_over(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(common, "LOG_BYTES", 2000)
+    common.start_logging(tmp_path)
+    for number in range(400):
+        logging.getLogger("test").info("event %d", number)
+    logs = sorted(path.name for path in tmp_path.iterdir())
+    assert logs == ["nims.log", "nims.log.1", "nims.log.2", "nims.log.3", "nims.log.4"]
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    test: event 399", (tmp_path / logs[0]).read_text().splitlines()[-1]
+    )
+
+
+def test_log_that_cannot_be_written_stops_nothing(tmp_path, run, capsys):
+    (tmp_path / "nims.log").mkdir()
+    common.start_logging(tmp_path)
+    logging.getLogger("test").warning("still seen")
+    error = capsys.readouterr().err
+    assert "still seen" in error
+    assert "Traceback" not in error
 
 
 def test_default_data_folder(tmp_path, monkeypatch):

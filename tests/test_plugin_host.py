@@ -169,9 +169,12 @@ def test_replaced_wheel_is_unpacked_anew_and_the_old_one_forgotten(data):
     assert "old" in PluginHost.load(data).drivers
     make_wheel(data / "plugins", "acme_sonar", {"acme_sonar.py": DRIVER.format(name="new")}, "acme_sonar")
     (first,) = (data / "cache" / "plugins").iterdir()
-    PluginHost.load(data)
+    host = PluginHost.load(data)
+    assert first.is_dir()
+    host.forget_old_wheels()
     (second,) = (data / "cache" / "plugins").iterdir()
     assert first != second
+    assert (second / "acme_sonar.py").is_file()
 
 
 @pytest.mark.parametrize(

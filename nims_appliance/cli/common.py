@@ -93,7 +93,7 @@ def start_logging(folder: Path | None) -> None:
     if folder is not None:
         handlers.append(
             logging.handlers.RotatingFileHandler(
-                folder / "nims.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True
+                folder / "nims.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8", delay=True
             )
         )
     formatter = logging.Formatter("%(asctime)sZ %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")

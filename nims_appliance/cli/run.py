@@ -72,6 +72,7 @@ def run_command(
     with lock_data(data):
         start_logging(data / "logs")
         plugins, config = load(data, given)
+        plugins.forget_old_wheels()
         for text in plugins.errors:
             log.error("%s", text)
         mistakes = [text.removeprefix("command line: ") for text in config.errors if text.startswith("command line")]
