@@ -58,7 +58,7 @@ lint: .venv/built
 bench: .venv/built .venv/bench-ready dist/nims.pyz
 	.venv/bin/python -m bench
 
-## appliance: dist/nims.pyz, the whole appliance in one file (PYTHON=3.13: for that Python)
+## appliance: dist/nims.pyz, the whole appliance in one file (PYTHON=3.13 for that Python)
 appliance: dist/nims.pyz
 
 ## smoke: try dist/nims.pyz as an operator would
