@@ -43,12 +43,26 @@ cdef extern from *:
         }                                                          \
     } while (0)
 
-    /* Power of n elements of one line; complex values are kept in re and im. Returns how many were no number >= 0. */
+    /* Power of n elements of one line; complex values are left in re and im if `keep`. Returns how many were no number
+       >= 0. */
     NIMS_CLONES
     static long nims_line_power(const unsigned char *wire, long n, int element, int law, float scale, float shift,
-                                float factor, float *restrict re, float *restrict im, float *restrict power)
+                                float factor, int keep, float *restrict re, float *restrict im,
+                                float *restrict power)
     {
-        long k, bad = 0;
+        long k;
+        int bad = 0;
+        if (element == NIMS_CF32 && !keep) {  /* the M3's: in one loop, a quarter faster than by the steps below */
+            for (k = 0; k < n; k++) {
+                float value[2];
+                memcpy(value, wire + k * sizeof value, sizeof value);
+                const float a = value[0] * scale, b = value[1] * scale, p = (a * a + b * b) * factor;
+                const int good = p <= FLT_MAX;
+                bad += !good;
+                power[k] = good ? p : 0;
+            }
+            return bad;
+        }
         switch (element) {
         case NIMS_U8: NIMS_LOAD(uint8_t); break;
         case NIMS_I8: NIMS_LOAD(int8_t); break;
@@ -119,7 +133,7 @@ cdef extern from *:
                 const long n = elements - first < NIMS_ELEMENTS ? elements - first : NIMS_ELEMENTS;
                 for (long i = 0; i < some; i++)
                     bad += nims_line_power(wire + (line + i) * line_bytes + first * element_bytes, n, element, law,
-                                           scale, shift, line_factor ? line_factor[line + i] : 1.0f,
+                                           scale, shift, line_factor ? line_factor[line + i] : 1.0f, samples != NULL,
                                            re + i * NIMS_ELEMENTS, im + i * NIMS_ELEMENTS, power + i * NIMS_ELEMENTS);
                 /* Where element k of line i goes: start + k * along + i * across. */
                 const long beam = beam_major ? line : first, row = beam_major ? first : line;
