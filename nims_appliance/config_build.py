@@ -150,6 +150,8 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
     settings = check_struct(ApplianceSettings, values, (), report)
     if settings is not None:
         built.settings = settings
+        if settings.web.port == settings.tracks.port != 0:
+            report(("tracks", "port"), f"expected another than web.port, got {settings.tracks.port} for both")
         for name, sonar in settings.sonars.items():
             if sonar.profile in plugins.profiles:
                 _check_link(("sonars", name, "link"), sonar.link, plugins.profiles[sonar.profile], plugins, report)

@@ -204,6 +204,7 @@ def test_environment_finds_sonars_whatever_their_case_and_ignores_what_is_not_a_
             PEN + "    detector:\n      min_range_m: 9\n      max_range_m: 8\n",
             "config.yaml:5: sonars.pen.detector: min_range_m must be below max_range_m, got 9.0 and 8.0",
         ),
+        ("tracks:\n  port: 8080\n", "config.yaml:2: tracks.port: expected another than web.port, got 8080 for both"),
         ("web:\n  port: 1\n  port: 2\n", "config.yaml:3: web.port: given twice, first in line 2"),
         (b"web:\n  host: \xe9\n", "config.yaml:2: expected UTF-8 text"),
     ],
