@@ -241,12 +241,14 @@ def transducer_of(entry: np.void, pulse_length_s: float) -> Transducer:
 
     A pulse length that is not in the table takes the general gain of the entry, and no Sa correction.
     """
-    table = entry["pulse_length_s"].astype(np.float64)
     # The table and the ping hold the same number as float32; 1 % apart is another setting.
-    matches = np.flatnonzero(np.abs(table - pulse_length_s) <= 0.01 * pulse_length_s)
-    if matches.size:
-        gain_db = float(entry["gain_table_db"][matches[0]])
-        sa_correction_db = float(entry["sa_correction_db"][matches[0]])
+    table = [float(length_s) for length_s in entry["pulse_length_s"]]
+    column = next(
+        (i for i, length_s in enumerate(table) if abs(length_s - pulse_length_s) <= 0.01 * pulse_length_s), None
+    )
+    if column is not None:
+        gain_db = float(entry["gain_table_db"][column])
+        sa_correction_db = float(entry["sa_correction_db"][column])
     else:
         gain_db, sa_correction_db = float(entry["gain_db"]), 0.0
     return Transducer(
