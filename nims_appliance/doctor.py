@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .config import ConfigStore
+from .data_folder import holder_of, prepare_data
 from .errors import NimsError
 from .listening import bind
 from .plugin_host import PluginHost
@@ -44,7 +45,11 @@ def examine(data: Path, plugins: PluginHost, config: ConfigStore) -> list[Findin
     findings += check_data_folder(data)
     findings += [check_clock_year(time.time()), check_clock_synchronised(read_clock_status())]
     findings.append(check_udp_buffer(_RMEM_MAX))
-    findings += [check_port("web", config.current.web), check_port("tracks", config.current.tracks)]
+    holder = holder_of(data)
+    if holder:
+        findings.append(Finding("appliance", "ok", f"runs on this data folder, as process {holder}; it has the ports"))
+    else:
+        findings += [check_port("web", config.current.web), check_port("tracks", config.current.tracks)]
     findings += check_plugins(plugins)
     findings += check_config(config)
     return findings
@@ -75,8 +80,6 @@ def check_processor() -> Finding:
 
 def check_data_folder(data: Path) -> Iterator[Finding]:
     """Whether the data folder can be written, and how much room it has."""
-    from .cli.common import prepare_data
-
     try:
         prepare_data(data)
     except NimsError as error:
@@ -145,7 +148,7 @@ def check_port(section: str, settings: WebSettings | TrackServerSettings) -> Fin
         for sock in bind(settings, section):
             sock.close()
     except NimsError as error:
-        return Finding(name, "fail", str(error), "if the appliance is running, this is it, and all is well")
+        return Finding(name, "fail", str(error), "end the other program, or use another port")
     return Finding(name, "ok", f"{settings.host}:{settings.port} is free")
 
 

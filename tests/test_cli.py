@@ -20,8 +20,9 @@ from click.testing import CliRunner
 
 from nims_appliance import __version__
 from nims_appliance.cli import _COMMANDS, common, main, nims
-from nims_appliance.cli.common import default_data, parse_settings
-from nims_appliance.cli.run import lock_data, parse_sonar
+from nims_appliance.cli.common import parse_settings
+from nims_appliance.cli.run import parse_sonar
+from nims_appliance.data_folder import default_data, lock_data
 from nims_appliance.errors import ConfigError
 
 ENVIRON = {key: value for key, value in os.environ.items() if not key.startswith(("NIMS_", "PYTEST"))}

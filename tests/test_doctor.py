@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from nims_appliance import doctor
 from nims_appliance.config import ConfigStore
+from nims_appliance.data_folder import lock_data
 from nims_appliance.plugin_host import PluginHost
 from nims_appliance.settings import WebSettings
 
@@ -84,6 +86,14 @@ def test_udp_buffer_limit(tmp_path, text, level):
     finding = doctor.check_udp_buffer(limit)
     assert finding.level == level
     assert ("sysctl -w net.core.rmem_max=4194304" in finding.remedy) == (text == "212992\n")
+
+
+def test_running_appliance_is_seen_and_its_ports_are_not_missed(tmp_path):
+    with lock_data(tmp_path):
+        findings = examine(tmp_path)
+        assert f"process {os.getpid()}" in findings["appliance"].text
+        assert "web.port" not in findings
+    assert "appliance" not in examine(tmp_path)
 
 
 def test_port_in_use():

@@ -34,8 +34,8 @@ class _Commands(click.Group):
             module = importlib.import_module(f".{_COMMANDS[cmd_name][0]}", __name__)
             command: click.Command = getattr(module, f"{cmd_name}_command")
             return command
+        from ..data_folder import default_data
         from ..plugin_host import PluginHost
-        from .common import default_data
 
         return PluginHost.load(default_data()).commands.get(cmd_name)
 

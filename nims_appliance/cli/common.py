@@ -1,11 +1,10 @@
-"""What several commands share: the data folder, loading of plugins and settings, logging."""
+"""What several commands share: the option for the data folder, loading of plugins and settings, logging."""
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 import trio
 
+from ..data_folder import default_data
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,19 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DATA_VARIABLE = "NIMS_DATA"
 LOG_BYTES = 5_000_000
 LOG_FILES = 5
-
-
-def default_data() -> Path:
-    """Return the data folder that counts when none is given: NIMS_DATA, or nims-data beside the zipapp or here."""
-    given = os.environ.get(DATA_VARIABLE)
-    if given:
-        return Path(given).expanduser().absolute()
-    program = Path(sys.argv[0]).resolve()
-    beside = program.parent if program.suffix in (".pyz", ".pex") and program.is_file() else Path.cwd()
-    return beside / "nims-data"
 
 
 def _to_path(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path:
@@ -67,23 +56,6 @@ def load(data: Path, command_line: dict[str, Any] | None = None) -> tuple[Plugin
 
     plugins = PluginHost.load(data)
     return plugins, ConfigStore.load(data, plugins=plugins, environ=os.environ, command_line=command_line)
-
-
-def prepare_data(data: Path) -> None:
-    """Make the data folder and its sub-folders, and check that they can be written.
-
-    Raises:
-      ConfigError: they cannot; says what to set.
-    """
-    try:
-        for folder in (data, data / "plugins", data / "profiles", data / "logs"):
-            folder.mkdir(parents=True, exist_ok=True)
-        probe = data / ".writable"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        remedy = f"give another with --data DIR or {DATA_VARIABLE}=DIR"
-        raise ConfigError(f"data folder {data}: cannot be written: {error.strerror}; {remedy}") from None
 
 
 def start_logging(folder: Path | None) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +13,9 @@ import trio
 from ..appliance import Addresses, run_appliance
 from ..config import CONFIG_FILE
 from ..context import Context
+from ..data_folder import lock_data, prepare_data
 from ..errors import ConfigError
-from .common import WhenStarted, data_option, load, parse_settings, prepare_data, start_logging
+from .common import WhenStarted, data_option, load, parse_settings, start_logging
 
 log = logging.getLogger(__name__)
 
@@ -100,30 +97,6 @@ def parse_sonar(text: str) -> dict[str, str]:
     if link:
         settings[f"sonars.{name}.link"] = link
     return settings
-
-
-@contextmanager
-def lock_data(data: Path) -> Iterator[None]:
-    """Hold the data folder; the kernel lets go of it however the process ends.
-
-    Raises:
-      ConfigError: another appliance holds it.
-    """
-    with (data / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise ConfigError(
-                f"data folder {data}: another appliance uses it (process {file.read().strip() or '?'}); "
-                "stop that one, or give this one its own with --data DIR"
-            ) from None
-        except OSError:
-            pass  # a network file system without locks
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def announcement(context: Context, addresses: Addresses) -> list[str]:
