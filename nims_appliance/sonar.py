@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 QUEUED_FRAMES = 32
 """Frames that may wait for the analysis: 0.8 s at 40 Hz, 50 MB at 256 x 1500."""
+PICTURE_WAITS_S = 0.05
+"""A picture waits so long for the tracks of its ping: sending it to many browsers at once would hold them up."""
 RESTART_SETTINGS = ("profile", "link", "driver", "mounting", "enabled")
 """A change of these starts the sonar anew; the others take effect at the next ping."""
 
@@ -67,6 +70,9 @@ class SonarRunner:
         self._notes: deque[str] = deque(maxlen=5)
         self._frames: Subscription[Frame] | None = None
         self._display_failures = 0
+        self._analysed = 0.0
+        """Number of the newest frame whose result is published; infinite when there will be none any more."""
+        self._analysed_more = trio.Event()
         settings = sonar.settings
         link = Link(
             parse_link(settings.link),
@@ -125,16 +131,22 @@ class SonarRunner:
             async for frame in frames:
                 if self._settings_used is not self._sonar.settings:
                     self._take_settings()
-                if not self._analysis.wants(frame):
-                    continue
-                result = await trio.to_thread.run_sync(self._analysis.process, frame)
-                if result is None:
-                    self._part.last_error = self._analysis.last_error
-                    continue
-                self._publish(result)
-                self._latencies_s.append(now().monotonic_s - frame.received_monotonic_s)
+                if self._analysis.wants(frame):
+                    result = await trio.to_thread.run_sync(self._analysis.process, frame)
+                    if result is None:
+                        self._part.last_error = self._analysis.last_error
+                    else:
+                        self._publish(result)
+                        self._latencies_s.append(now().monotonic_s - frame.received_monotonic_s)
+                self._mark_analysed(frame.frame_number)
         finally:
+            self._mark_analysed(math.inf)
             self._publish(self._analysis.finish())
+
+    def _mark_analysed(self, frame_number: float) -> None:
+        self._analysed = frame_number
+        self._analysed_more.set()
+        self._analysed_more = trio.Event()
 
     def _take_settings(self) -> None:
         before, after = self._settings_used, self._sonar.settings
@@ -183,6 +195,9 @@ class SonarRunner:
                     continue
                 rate_hz = self._context.config.current.web.picture_rate_hz if pictures.subscribers else 1.0
                 due_s[frame.channel] = max(due_s.get(frame.channel, 0.0) + 1 / rate_hz, now_s + 0.5 / rate_hz)
+            with trio.move_on_after(PICTURE_WAITS_S):
+                while self._analysed < frame.frame_number:
+                    await self._analysed_more.wait()
             try:
                 picture = await trio.to_thread.run_sync(encoder.encode, frame)
             except Exception as error:

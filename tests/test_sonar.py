@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import threading
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -450,6 +451,45 @@ async def test_one_channel_is_detected_on_and_all_are_measured_and_drawn(
     assert drawn == measured == {"18 kHz", "38 kHz", "120 kHz"}
     assert rig.runner.statistics()["pings"] == 3
     assert len(rig.frames) == 9
+
+
+class SlowChain(QuietChain):
+    """Thinks about each ping until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def detect(self, frame: Frame) -> np.ndarray:
+        self.go_on.wait(10)
+        return super().detect(frame)
+
+
+async def test_a_picture_waits_for_the_tracks_of_its_ping_but_not_for_long(tmp_path: Path, monkeypatch) -> None:
+    events: list[str] = []
+
+    async def note(bus: Bus, name: str) -> None:
+        with bus.subscribe("test", all_within(10)) as items:
+            async for _ in items:
+                events.append(name)
+
+    for patience_s, expected in ((10.0, ["tracks", "picture"]), (0.01, ["picture", "tracks"])):
+        monkeypatch.setattr("nims_appliance.sonar.PICTURE_WAITS_S", patience_s)
+        events.clear()
+        chain = SlowChain()
+        rig = rig_of_file(tmp_path, ping(1), chain=chain)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note, rig.sonar.pictures, "picture")
+            nursery.start_soon(note, rig.context.results, "tracks")
+            nursery.start_soon(rig.run)
+            if expected[0] == "picture":
+                await rig.until(lambda: events)
+            else:
+                await trio.sleep(0.1)
+            chain.go_on.set()
+            await rig.until(lambda: len(events) == 2)
+            nursery.cancel_scope.cancel()
+        assert events == expected
 
 
 async def test_recordings_keep_their_pace(autojump_clock) -> None:
