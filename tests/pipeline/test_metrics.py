@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from nims_ek60 import nims_drivers
 from nims_appliance.acoustics.calibration import sv_linear
 from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Calibration, Frame
-from nims_appliance.pipeline.metrics import EchoMetrics
+from nims_appliance.pipeline.metrics import EchoMetrics, MetricsBin
 from nims_appliance.profile import Profile
 from nims_appliance.settings import MetricsSettings
 
@@ -212,17 +213,44 @@ def test_every_ping_is_in_one_bin(
     assert sum(bin_.pings for bin_ in done + metrics.finish()) == len(times_s)
 
 
-def test_real_recording(recordings: Path) -> None:
-    """A fish pen: dense fish and a net, so everything is occupied, and the net holds the centre of mass."""
+def bins_of(path: Path, settings: MetricsSettings) -> list[MetricsBin]:
     driver = nims_drivers()[0]
     assert driver.stream is not None
     decoder = driver.stream(DecoderContext(Profile(name="", title="", driver="ek60"), driver.settings_type()))
-    data = memoryview((recordings / "ek60/RedSlip-D20160915-T120914.raw").read_bytes())
-    metrics, done, at = EchoMetrics(MetricsSettings()), [], 0
+    data = memoryview(path.read_bytes())
+    metrics, done, at = EchoMetrics(settings), [], 0
     while (answer := decoder.decode(data[at:], Arrival(0.0, 0.0))).consumed:
         at += answer.consumed
         done += [bin_ for frame in answer.frames for bin_ in metrics.add(frame)]
-    done += metrics.finish()
+    return done + metrics.finish()
+
+
+def test_survey_agrees_with_sv_computed_by_others(recordings: Path) -> None:
+    """Five channels: the metrics of the decoded file equal those of the reference's Sv, averaged cell by cell."""
+    name = "ek60/DY1801_EK60-D20180211-T164025"
+    # From 2 m: nearer the reference holds the range at 1 m. To 200 m: before the last sample cuts the deepest cell.
+    done = bins_of(recordings / f"{name}.raw", MetricsSettings(min_range_m=2.0, max_range_m=199.99, time_bin_s=1e9))
+    with h5py.File(recordings / f"{name}.matlab_Sv_TS.nc") as reference:
+        strengths = reference["Sv"][:]
+    range_m = np.arange(1386) * 256e-6 * 1466.0 / 2
+    for bin_, sv_db in zip(done, strengths, strict=True):
+        s_v = (10 ** (sv_db / 10)).mean(axis=0)
+        tops_m = np.arange(2.0, 200.0, 0.5)
+        cells = np.array([s_v[(range_m >= top_m) & (range_m < top_m + 0.5)].mean() for top_m in tops_m])
+        middle_m = tops_m + 0.25
+        assert bin_.pings == 42
+        assert bin_.sa_db == pytest.approx(10 * math.log10(cells.sum() * 0.5), abs=1e-3)
+        assert bin_.sv_db == pytest.approx(10 * math.log10(cells.mean()), abs=1e-3)
+        center_m = (cells * middle_m).sum() / cells.sum()
+        assert bin_.center_of_mass_m == pytest.approx(center_m, abs=1e-2)
+        assert bin_.inertia_m2 == pytest.approx((cells * (middle_m - center_m) ** 2).sum() / cells.sum(), rel=1e-3)
+        assert bin_.equivalent_area_m == pytest.approx(0.5 * cells.sum() ** 2 / (cells**2).sum(), rel=1e-3)
+        assert bin_.proportion_occupied == pytest.approx((cells > 1e-9).mean(), abs=0.006)
+
+
+def test_real_recording(recordings: Path) -> None:
+    """A fish pen: dense fish and a net, so everything is occupied, and the net holds the centre of mass."""
+    done = bins_of(recordings / "ek60/RedSlip-D20160915-T120914.raw", MetricsSettings())
     assert sum(bin_.pings for bin_ in done) == 1205
     assert all(bin_.calibrated and bin_.layers >= 1 for bin_ in done)
     assert all(11.0 < bin_.center_of_mass_m < 16.0 for bin_ in done)
