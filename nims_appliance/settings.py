@@ -65,6 +65,7 @@ class SingleTargetSettings(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         _check_below(self, "min_echo_length", "max_echo_length")
+
     animal_length_m: Annotated[
         float, Meta(gt=0, le=30, description="Usual length of the animals, metres; an echo wanders over the body")
     ] = 0.25
@@ -74,10 +75,11 @@ class TrackerSettings(Settings, frozen=True):
     """How detections become tracks."""
 
     process_noise_m2_s3: Annotated[
-        float, Meta(gt=0, description="Spectral density of acceleration; fish 0.05-0.5, mammals 0.5-2")
-    ] = 0.1
+        float,
+        Meta(gt=0, description="Spectral density of acceleration in steady swimming; turns are allowed for beside it"),
+    ] = 0.01
     max_speed_m_s: Annotated[float, Meta(gt=0, description="Fastest animal expected, metres a second")] = 5.0
-    max_gap_s: Annotated[float, Meta(gt=0, description="A track ends when unseen for so long, seconds")] = 1.0
+    max_gap_s: Annotated[float, Meta(gt=0, description="A track ends when unseen for so long, seconds")] = 3.0
     false_tracks_per_hour: Annotated[
         float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")
     ] = 1.0

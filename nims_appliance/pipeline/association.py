@@ -1,60 +1,58 @@
-"""Association: which detection belongs to which track, as one optimal assignment."""
+"""Association: which detection belongs to which track, all at once and optimally."""
 
 from __future__ import annotations
 
 import numpy as np
+from nims_ext.track import assign
 
 
-def assign(cost: np.ndarray) -> np.ndarray:
-    """Return for each row the column that it is given, or -1, with the least possible sum of costs.
+def associate(pairs: np.ndarray, tracks: int, detections: int) -> np.ndarray:
+    """Return the indices of the pairs to be joined: those of the greatest sum of gains, each track and detection once.
 
-    A pair is only made where its cost is negative: zero is the price of leaving a row or a column alone, and infinite
-    costs are forbidden pairs. Shortest augmenting paths (Jonker & Volgenant 1987) with one private column per row that
-    means "alone"; O(rows^2 columns).
+    Tracks and detections that no chain of pairs connects do not matter to each other: each connected part is solved by
+    itself, and most have one pair.
 
     Args:
-      cost: float64, shape (rows, columns); no NaN.
+      pairs: dtype nims_ext.track.PAIR, of positive gain.
+      tracks, detections: how many there are.
     """
-    rows, columns = cost.shape
-    given = np.full(rows, -1, dtype=np.intp)
-    if not rows or not columns:
-        return given
-    wide = np.full((rows, columns + rows), np.inf)
-    wide[:, :columns] = np.where(cost < 0, cost, np.inf)
-    wide[np.arange(rows), columns + np.arange(rows)] = 0.0
-    total = columns + rows
-    row_price, column_price = np.zeros(rows), np.zeros(total)
-    owner = np.full(total, -1, dtype=np.intp)
-    for start in range(rows):
-        distance = np.full(total, np.inf)
-        before = np.full(total, -1, dtype=np.intp)
-        done = np.zeros(total, dtype=bool)
-        row, reached, last = start, 0.0, -1
-        while True:
-            through = reached + wide[row] - row_price[row] - column_price
-            better = ~done & (through < distance)
-            distance[better] = through[better]
-            before[better] = row
-            last = int(np.argmin(np.where(done, np.inf, distance)))
-            reached = distance[last]
-            done[last] = True
-            if owner[last] < 0:
-                break
-            row = int(owner[last])
-        scanned = np.flatnonzero(done)
-        row_price[start] += reached
-        for column in scanned:
-            if owner[column] >= 0:
-                row_price[owner[column]] += reached - distance[column]
-            column_price[column] -= reached - distance[column]
-        while True:
-            row = int(before[last])
-            owner[last], last_of_row = row, np.flatnonzero(owner == row)
-            previous = [c for c in last_of_row if c != last]
-            if row == start:
-                break
-            last = previous[0]
-    for column in range(columns):
-        if owner[column] >= 0:
-            given[owner[column]] = column
-    return given
+    if not len(pairs):
+        return np.zeros(0, np.intp)
+    track, detection = pairs["track"], pairs["detection"]
+    of_track, of_detection = np.bincount(track, minlength=tracks), np.bincount(detection, minlength=detections)
+    alone = (of_track[track] == 1) & (of_detection[detection] == 1)
+    joined = [np.flatnonzero(alone)]
+    rest = np.flatnonzero(~alone)
+    if len(rest):
+        part = _parts(track[rest], detection[rest], tracks, detections)
+        order = np.argsort(part, kind="stable")
+        for members in np.split(rest[order], np.flatnonzero(np.diff(part[order])) + 1):
+            joined.append(members[_solve(pairs[members])])
+    return np.concatenate(joined)
+
+
+def _parts(track: np.ndarray, detection: np.ndarray, tracks: int, detections: int) -> np.ndarray:
+    """Return for each pair the number of its connected part: labels sink to the least one reachable."""
+    label = np.arange(tracks + detections)
+    while True:
+        least = np.minimum(label[track], label[tracks + detection])
+        before = label.copy()
+        np.minimum.at(label, track, least)
+        np.minimum.at(label, tracks + detection, least)
+        label = label[label]
+        if np.array_equal(label, before):
+            return label[track]
+
+
+def _solve(pairs: np.ndarray) -> np.ndarray:
+    rows, row = np.unique(pairs["track"], return_inverse=True)
+    columns, column = np.unique(pairs["detection"], return_inverse=True)
+    if len(rows) == 1 or len(columns) == 1:
+        return np.array([int(np.argmax(pairs["gain"]))])
+    cost = np.full((len(rows), len(columns)), np.inf)
+    which = np.full((len(rows), len(columns)), -1)
+    cost[row, column] = -pairs["gain"]
+    which[row, column] = np.arange(len(pairs))
+    given = assign(cost)
+    used = np.flatnonzero(given >= 0)
+    return which[used, given[used]]

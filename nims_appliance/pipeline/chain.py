@@ -19,7 +19,7 @@ class Detector(Protocol):
     """Finds echoes in one ping; keeps what it must remember of earlier ones."""
 
     def detect(self, frame: Frame) -> np.ndarray:
-        """Return the detections of the ping, dtype DETECTION."""
+        """Return the detections of the ping, dtype DETECTION; weaker candidates among them are marked."""
 
     def notes(self) -> list[str]:
         """Return and forget what happened in the last ping, in a few words each."""
@@ -54,7 +54,7 @@ class Chain:
             received_utc_s=frame.received_utc_s,
             received_monotonic_s=frame.received_monotonic_s,
             channel=frame.channel,
-            detections=detections,
+            detections=detections[detections["candidate"] == 0],
             tracks=tuple(tracks),
             ended=tuple(ended),
             notes=tuple(self._detector.notes()),

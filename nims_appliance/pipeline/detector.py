@@ -1,28 +1,47 @@
-"""Detector of imaging sonars: from one ping to its detections."""
+"""Detector of imaging sonars: from one ping to its detections.
+
+A cell is compared with its own past (`background`), the ratio with its surroundings (`background`), and the local maxima
+of that with how often noise makes maxima as high (`clutter`): the threshold is where noise alone makes the allowed number
+of detections a ping, whatever the sonar, its gain and its scaling. Maxima down to a fraction of the threshold are passed
+on as candidates: a tracker sees over several pings what one ping cannot tell.
+
+The maxima are of the ratio itself, not of a smoothed picture: speckle has the correlation of the point spread, so that
+smoothing the intensity with it gains nothing and loses resolution.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from nims_ext.detect import group_cells
+from nims_ext.detect import find_peaks, group_cells
 
 from ..frame import Frame
 from ..settings import SonarSettings
 from .background import Background
 from .chain import Detector
+from .clutter import TailModel
+from .geometry import Geometry, PointSpread
 from .results import DETECTION
+
+CANDIDATE_SHARE = 0.4
+"""Candidates reach down to this fraction of the threshold (-4 dB)."""
+USUAL_INTERVAL_S = 0.1
+"""Stands in for the time between pings before two have come from a sonar that does not tell."""
 
 
 class AdaptiveDetector:
-    """Detects what stands out of its own past, with a stated rate of false alarms."""
+    """Detects what stands out of its own past and surroundings, at a stated rate of false alarms."""
 
     def __init__(self, settings: SonarSettings) -> None:
         self._settings = settings.detector
         self._background = Background(settings.detector.background_s)
-        self._shape: tuple[int, int] | None = None
-        self._axes: tuple[float, ...] = ()
+        self._geometry: Geometry | None = None
+        self._spread = PointSpread(1.0, 1.0)
+        self._tail = TailModel(1, (1.0, 1.0))
         self._time_s = math.nan
+        self._interval_s = math.nan
+        self._last_probes: np.ndarray | None = None
         self._notes: list[str] = []
 
     def notes(self) -> list[str]:
@@ -31,68 +50,70 @@ class AdaptiveDetector:
         return notes
 
     def detect(self, frame: Frame) -> np.ndarray:
-        """Return the detections of the ping, dtype DETECTION."""
-        intensity = np.nan_to_num(frame.intensity, nan=0.0, posinf=0.0, neginf=0.0)
-        axes = (frame.range_m[0], frame.range_m[-1], frame.bearing_rad[0], frame.bearing_rad[-1])
-        if self._shape != intensity.shape or self._axes != axes:
-            if self._shape is not None:
-                self._notes.append("geometry changed")
-            self._shape, self._axes = intensity.shape, axes
-            self._background.reset()
-        interval_s = frame.time_s - self._time_s
-        if not 0 < interval_s < 10 * self._settings.background_s:
-            interval_s = frame.ping_interval_s if math.isfinite(frame.ping_interval_s) else 0.1
+        """Return the detections of the ping and weaker candidates, dtype DETECTION, nearest first."""
+        none = np.zeros(0, DETECTION)
+        if self._geometry is None or not self._geometry.fits(frame):
+            self._start(frame)
+        assert self._geometry is not None
+        interval_s = self._elapsed(frame)
+        probes = self._background.probes(frame.intensity)
+        if not np.any(probes > 0):
+            self._notes.append("no signal")
+            return none
+        if self._last_probes is not None and np.array_equal(probes, self._last_probes):
+            self._notes.append("frozen picture")
+            return none
+        self._last_probes = probes.copy()
+
+        threshold = self._tail.height(self._settings.false_alarms_per_ping)
+        self._background.update(frame.intensity, interval_s, threshold)
+        if self._background.gain_db:
+            self._notes.append(f"gain changed by {self._background.gain_db:+.1f} dB")
+        self._spread.learn(self._background.ratio, interval_s)
+        if self._background.pings < 2:
+            return none
+        # the mean of few pings is itself uncertain: a ratio is then F rather than exponentially distributed
+        pings = min(self._background.pings, 2 * self._settings.background_s / interval_s)
+        threshold = min(pings * math.expm1(min(threshold / pings, 50.0)), 1e6)
+        low = min(max(CANDIDATE_SHARE * threshold, 2.0), threshold)
+        peaks, more = find_peaks(
+            self._background.ratio, self._background.scale, *self._background.block, low, *self._spread.reach()
+        )
+        if pings > 50:
+            self._tail.learn(peaks["value"], low, threshold, interval_s)
+        peaks = self._geometry.watched(peaks)
+        if more or np.count_nonzero(peaks["value"] > threshold) > self._settings.max_detections:
+            self._notes.append("flooded")
+        if len(peaks) > self._settings.max_detections:
+            kept = np.argpartition(peaks["value"], -self._settings.max_detections)[-self._settings.max_detections :]
+            peaks = peaks[np.sort(kept)]
+        out = self._geometry.describe(frame, peaks, self._spread)
+        out["exceedance"] = self._tail.exceedance(peaks["value"])
+        out["candidate"] = peaks["value"] <= threshold
+        if not out["candidate"].all():
+            groups = group_cells(self._background.ratio, frame.intensity, low)
+            if groups is not None:
+                self._geometry.measure(out, peaks, groups)
+        return out
+
+    def _start(self, frame: Frame) -> None:
+        if self._geometry is not None:
+            self._notes.append("geometry changed")
+        self._geometry = Geometry(frame, self._settings)
+        self._spread = PointSpread(*self._geometry.point_spread())
+        self._background.reset(frame.intensity.shape, (self._spread.samples, self._spread.beams))
+        self._tail = TailModel(frame.intensity.size, (self._spread.samples, self._spread.beams))
+        self._last_probes = None
+
+    def _elapsed(self, frame: Frame) -> float:
+        """Return the time since the last ping, as far as it can be believed; the usual interval otherwise."""
+        elapsed_s = frame.time_s - self._time_s
         self._time_s = frame.time_s
-        if self._background.mean is None:
-            self._background.update(intensity, None, interval_s)
-            return np.zeros(0, DETECTION)
-        n = self._background.pings
-        rate = min(self._settings.false_alarms_per_ping / intensity.size, 0.5)
-        threshold = n * math.expm1(-math.log(rate) / n)  # exceeded by a cell of exponential noise with that probability
-        ratio = intensity / np.maximum(self._background.mean, np.finfo(np.float32).tiny)
-        groups = group_cells(ratio, intensity, threshold)
-        self._background.update(intensity, ratio > threshold, interval_s)
-        if groups is None:
-            self._notes.append("flooded")
-            return np.zeros(0, DETECTION)
-        if len(groups) > self._settings.max_detections:
-            self._notes.append("flooded")
-            strongest = np.argsort(-groups["peak"], kind="stable")[: self._settings.max_detections]
-            groups = groups[np.sort(strongest)]
-        return describe_groups(frame, groups)
-
-
-def describe_groups(frame: Frame, groups: np.ndarray) -> np.ndarray:
-    """Return the groups of cells of a ping in metres and radians, dtype DETECTION.
-
-    The peak statistic of a group must be a ratio of powers: it gives the SNR. Standard deviations: the width of the
-    sonar's point spread over sqrt(12), and less where the echo stands out (width / (2 sqrt(SNR))).
-    """
-    out = np.zeros(len(groups), DETECTION)
-    rows, columns = np.arange(len(frame.range_m)), np.arange(len(frame.bearing_rad))
-    range_m = np.interp(groups["row"], rows, frame.range_m)
-    bearing_rad = np.interp(groups["column"], columns, frame.bearing_rad)
-    out["range_m"], out["bearing_rad"] = range_m, bearing_rad
-    out["elevation_rad"] = out["elevation_sd_rad"] = out["ts_db"] = np.nan
-    snr = np.maximum(groups["peak"], 1.0)
-    shrink = np.minimum(1 / math.sqrt(12), 0.5 / np.sqrt(snr))
-    out["range_sd_m"] = frame.range_resolution_m * np.maximum(shrink, 0.1)
-    out["bearing_sd_rad"] = frame.beam_width_rad * np.maximum(shrink, 0.1)
-    step_m = _steps(frame.range_m)
-    step_rad = _steps(frame.bearing_rad)
-    out["length_m"] = (groups["last_row"] - groups["first_row"] + 1) * step_m
-    out["width_m"] = (groups["last_column"] - groups["first_column"] + 1) * step_rad * range_m
-    out["area_m2"] = groups["cells"] * step_m * step_rad * range_m
-    out["total"] = groups["total"]
-    out["mean"] = groups["total"] / np.maximum(groups["cells"], 1)
-    out["peak"] = frame.intensity[groups["peak_row"], groups["peak_column"]]
-    out["snr_db"] = 10 * np.log10(snr)
-    out["cells"] = groups["cells"]
-    return out
-
-
-def _steps(axis: np.ndarray) -> float:
-    return float((axis[-1] - axis[0]) / (len(axis) - 1)) if len(axis) > 1 else 0.0
+        if elapsed_s < 0:
+            self._notes.append("clock stepped back")
+        if 0 < elapsed_s < 60.0:
+            return elapsed_s
+        return frame.ping_interval_s if 0 < frame.ping_interval_s < 60.0 else USUAL_INTERVAL_S
 
 
 def make_detector(settings: SonarSettings) -> Detector:

@@ -28,7 +28,9 @@ DETECTION = np.dtype(
         ("total", "f8"),
         ("snr_db", "f8"),  # peak over the local background
         ("ts_db", "f8"),  # compensated TS; NaN where not calibrated
+        ("exceedance", "f8"),  # -ln of the probability that noise reaches this in one resolution cell; 0: not known
         ("cells", "i4"),
+        ("candidate", "i4"),  # 1: too weak for a detection of its own, but of use to a tracker
     ],
     align=True,
 )

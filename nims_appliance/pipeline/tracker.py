@@ -1,4 +1,17 @@
-"""Tracker: joins detections over pings to tracks of animals."""
+"""Tracker: joins detections over pings to tracks of animals.
+
+Each track is a Kalman filter in metres at constant velocity with a score: the log of how much likelier its detections and
+misses are for an animal than for noise. Detections below the threshold of a single ping count too, by their height. A
+track is confirmed when noise would bring one as far only `false_tracks_per_hour` times (Wald's sequential test), and
+ends when it has not been seen for `max_gap_s` or its score says that it follows noise.
+
+Animals swim steadily for seconds and then turn at once. The filter's noise is for steady swimming; a turn is a hypothesis
+of its own for each detection (see `nims_ext.track.find_pairs`), and where several pings are lost by it, the new track
+that appears within reach of a lost one continues it (`_continue`).
+
+S. Blackman, R. Popoli, "Design and analysis of modern tracking systems", Artech House 1999, chapters 6 and 7;
+Y. Bar-Shalom, X. Li, T. Kirubarajan, "Estimation with applications to tracking and navigation", Wiley 2001.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +19,42 @@ import itertools
 import math
 import secrets
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
+from nims_ext.track import BODY, TURN, correct, find_pairs, predict
 
 from ..frame import Frame
 from ..settings import SonarSettings
-from .association import assign
+from . import strength
+from .association import associate
 from .chain import Tracker
-from .results import DETECTION, TrackState, TrackSummary, to_xyz
+from .describe import History, state_of, summary_of
+from .measurement import places, polar
+from .results import TrackState, TrackSummary
+from .track_table import TrackTable
 
 GATE = 16.0
 """Squared Mahalanobis distance beyond which a detection cannot belong to a track (99.97 % in two dimensions)."""
-DETECTED = 0.8
-"""Probability that a present animal is detected in one ping."""
+PLACED = 0.97
+"""Probability that the echo of a visible animal lies in the gate and is not hidden by another."""
+TURNS_PER_S = 0.2
+"""How often an animal changes its velocity at once."""
+HIDDEN_AFTER_S, VISIBLE_AFTER_S = 3.0, 0.5
+"""Mean times after which a visible animal is shadowed or fades, and after which it is back."""
+NEVER_SEEN_S = 0.5
+"""A track that is not confirmed ends after so long without a detection."""
+LOSS_BEFORE_CONFIRMED = 6.0
+"""A track that is not confirmed ends when its score has fallen so far below its best."""
+LOSS_WHEN_CONFIRMED = 15.0
+"""A confirmed track ends when its score has fallen so far."""
+MARGIN = 5.0
+"""The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
+BODY_SD_M = 0.15
+"""Scatter of the strongest echo over the body of an animal that is longer than the sonar's resolution."""
+MIN_HITS = 3
+"""One place is no position, and two are no motion."""
+DENSITY_MEMORY = 0.05
+CLOCK_JITTER_S = 0.5
 
 
 def _first_id() -> int:
@@ -32,231 +67,252 @@ _IDS = itertools.count(_first_id())
 """Numbers of tracks, shared by all sonars of the process; never reused."""
 
 
-@dataclass(slots=True)
-class _Track:
-    state: np.ndarray
-    covariance: np.ndarray
-    score: float
-    first_time_s: float
-    last_hit_s: float
-    last: np.void
-    id: int = 0
-    best: float = 0.0
-    pings: int = 1
-    seen: bool = True
-    hits: list[np.void] = field(default_factory=list)
-    path: list[tuple[float, float, float, float]] = field(default_factory=list)
-    since_confirmed: int = 0
-
-
-def measurement_covariance(range_m: float, bearing_rad: float, range_sd_m: float, bearing_sd_rad: float) -> np.ndarray:
-    """Return the covariance (x, y) of a detection, m^2: the ellipse along range and arc, turned to its bearing."""
-    sine, cosine = math.sin(bearing_rad), math.cos(bearing_rad)
-    along, across = range_sd_m**2, (range_m * bearing_sd_rad) ** 2
-    return np.array(
-        [
-            [along * sine**2 + across * cosine**2, (along - across) * sine * cosine],
-            [(along - across) * sine * cosine, along * cosine**2 + across * sine**2],
-        ]
-    )
-
-
-class PlaneTracker:
-    """Tracks in two dimensions: a Kalman filter for each, optimal association, life and death by a score."""
+class ScoreTracker:
+    """Tracks in two dimensions (imaging sonars) or three (split beams), as the frames are."""
 
     def __init__(self, settings: SonarSettings) -> None:
         self._settings = settings.tracker
-        self._tracks: list[_Track] = []
+        self._axes = 2
+        self._table = TrackTable(2)
+        self._histories: dict[int, History] = {}
         self._time_s = math.nan
-        self._density = 0.01
-        self._confirm = math.nan
+        self._interval_s = math.nan
+        self._count = math.nan
+        self._lowest = math.nan
 
     def update(self, frame: Frame, detections: np.ndarray) -> tuple[list[TrackState], list[TrackSummary]]:
         """Return the tracks confirmed at this ping, and those that have ended with it."""
-        dt = frame.time_s - self._time_s
+        axes = 3 if frame.is_split_beam else 2
+        elapsed_s = frame.time_s - self._time_s
         ended: list[TrackSummary] = []
-        if not dt >= 0 or dt > 10 * self._settings.max_gap_s:
+        if axes != self._axes or elapsed_s < -CLOCK_JITTER_S:
             ended = self.finish()
-            dt = 0.0
-        self._time_s = frame.time_s
-        area = _area_m2(frame)
-        self._density += 0.05 * (len(detections) / area - self._density)
-        density = max(self._density, 0.05 / area)
-        interval_s = max(dt, 1e-3)
-        self._confirm = math.log(3600 / interval_s * density * area / self._settings.false_tracks_per_hour) + 2
-        self._predict(dt)
-        used = self._associate(detections, density)
-        ended += self._end(frame.time_s)
-        for index in np.flatnonzero(~used):
-            self._start(detections[index], frame.time_s)
-        return self._confirmed(frame), ended
+            self._axes, self._table = axes, TrackTable(axes)
+            elapsed_s = math.nan
+        dt_s = max(elapsed_s, 0.0) if math.isfinite(elapsed_s) else 0.0
+        self._time_s = (
+            frame.time_s if not dt_s == 0.0 or not math.isfinite(self._time_s) else max(frame.time_s, self._time_s)
+        )
+        if dt_s > 0:
+            self._interval_s = (
+                dt_s if math.isnan(self._interval_s) else self._interval_s + 0.1 * (dt_s - self._interval_s)
+            )
+
+        detections = detections[np.argsort(detections["range_m"], kind="stable")]
+        cells, log_clutter = self._clutter(frame, detections)
+        place, noise = places(detections, axes)
+        odds = strength.odds(detections["exceedance"])
+        table = self._table
+        predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
+        free = self._join(detections, place, noise, odds, log_clutter, dt_s)
+        threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
+        self._judge(threshold, dt_s)
+        ended += self._bury(frame, threshold)
+        self._start(detections, place, noise, odds, free)
+        self._remember()
+        confirmed = np.flatnonzero(self._table["id"])
+        return [state_of(self._table, i, frame, self._histories[int(self._table["id"][i])]) for i in confirmed], ended
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""
-        tracks, self._tracks = self._tracks, []
-        return [_summary(track) for track in tracks if track.id]
-
-    def _predict(self, dt: float) -> None:
-        q = self._settings.process_noise_m2_s3
-        step = np.eye(4)
-        step[0, 2] = step[1, 3] = dt
-        noise = np.zeros((4, 4))
-        noise[[0, 1], [0, 1]] = q * dt**3 / 3
-        noise[[2, 3], [2, 3]] = q * dt
-        noise[[0, 1, 2, 3], [2, 3, 0, 1]] = q * dt**2 / 2
-        for track in self._tracks:
-            track.state = step @ track.state
-            track.covariance = step @ track.covariance @ step.T + noise
-
-    def _associate(self, detections: np.ndarray, density: float) -> np.ndarray:
-        used = np.zeros(len(detections), dtype=bool)
-        cost = np.full((len(self._tracks), len(detections)), np.inf)
-        where = [to_xyz(d["range_m"], d["bearing_rad"])[:2] for d in detections]
-        noise = [
-            measurement_covariance(d["range_m"], d["bearing_rad"], d["range_sd_m"], d["bearing_sd_rad"])
-            for d in detections
-        ]
-        for i, track in enumerate(self._tracks):
-            for j in range(len(detections)):
-                innovation = np.subtract(where[j], track.state[:2])
-                spread = track.covariance[:2, :2] + noise[j]
-                distance = innovation @ np.linalg.solve(spread, innovation)
-                if distance < GATE:
-                    volume = 2 * math.pi * math.sqrt(np.linalg.det(spread))
-                    cost[i, j] = 0.5 * distance - math.log(DETECTED / (1 - DETECTED) / (density * volume))
-        given = assign(cost)
-        for i, track in enumerate(self._tracks):
-            track.pings += 1
-            track.score += math.log(1 - DETECTED)
-            j = given[i]
-            track.seen = j >= 0
-            if j >= 0:
-                used[j] = True
-                track.score -= cost[i, j]
-                track.last_hit_s = self._time_s
-                track.last = detections[j]
-                track.hits.append(detections[j])
-                self._correct(track, np.array(where[j]), noise[j])
-            track.best = max(track.best, track.score)
-            track.path.append((self._time_s, float(track.state[0]), float(track.state[1]), 0.0))
-        return used
-
-    @staticmethod
-    def _correct(track: _Track, where: np.ndarray, noise: np.ndarray) -> None:
-        spread = track.covariance[:2, :2] + noise
-        gain = np.linalg.solve(spread, track.covariance[:2]).T
-        track.state = track.state + gain @ (where - track.state[:2])
-        keep = np.eye(4)
-        keep[:, :2] -= gain
-        track.covariance = keep @ track.covariance @ keep.T + gain @ noise @ gain.T
-
-    def _start(self, detection: np.void, time_s: float) -> None:
-        x, y, _ = to_xyz(detection["range_m"], detection["bearing_rad"])
-        covariance = np.zeros((4, 4))
-        covariance[:2, :2] = measurement_covariance(
-            detection["range_m"], detection["bearing_rad"], detection["range_sd_m"], detection["bearing_sd_rad"]
-        )
-        covariance[2, 2] = covariance[3, 3] = (self._settings.max_speed_m_s / 2) ** 2
-        track = _Track(np.array([x, y, 0.0, 0.0]), covariance, 0.0, time_s, time_s, detection)
-        track.hits.append(detection)
-        track.path.append((time_s, x, y, 0.0))
-        self._tracks.append(track)
-
-    def _end(self, time_s: float) -> list[TrackSummary]:
-        ended, kept = [], []
-        for track in self._tracks:
-            if not track.id and track.score > self._confirm:
-                track.id = next(_IDS)
-            lost = time_s - track.last_hit_s > self._settings.max_gap_s if track.id else track.score < -3
-            if not lost:
-                kept.append(track)
-            elif track.id:
-                ended.append(_summary(track))
-        self._tracks = kept
+        ended = [summary_of(history, self._settings) for history in self._histories.values()]
+        self._histories = {}
+        self._table = TrackTable(self._axes)
+        self._time_s = math.nan
         return ended
 
-    def _confirmed(self, frame: Frame) -> list[TrackState]:
-        return [_state(track, frame) for track in self._tracks if track.id]
+    def _usual_interval(self, frame: Frame) -> float:
+        if self._interval_s > 0:
+            return self._interval_s
+        return frame.ping_interval_s if frame.ping_interval_s > 0 else 0.1
 
+    def _clutter(self, frame: Frame, detections: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return how many independent cells a ping has, and the log density of noise in them at each detection.
 
-def _area_m2(frame: Frame) -> float:
-    bearings = frame.bearing_rad
-    return 0.5 * float(frame.range_m[-1] ** 2 - frame.range_m[0] ** 2) * max(float(bearings[-1] - bearings[0]), 1e-3)
+        The density is per volume and before the height is considered: detections above a threshold u are as many
+        as cells times e^-u.
+        """
+        count = len(detections)
+        known = detections["exceedance"][detections["exceedance"] > 0]
+        if len(known):
+            low = float(known.min())
+            steady = self._lowest + DENSITY_MEMORY * (low - self._lowest)
+            self._lowest = low if math.isnan(self._lowest) or len(known) > 20 else min(steady, low)
+        self._count = count if math.isnan(self._count) else self._count + DENSITY_MEMORY * (count - self._count)
+        # a sudden flood counts at once, so that it cannot confirm tracks before the mean has followed
+        cells = max(self._count, 0.5 * count, 1.0) * math.exp(min(self._lowest if self._lowest > 0 else 0.0, 20.0))
+        span_m = max(float(frame.range_m[-1] - frame.range_m[0]), 1e-3)
+        width_rad = max(float(frame.bearing_rad[-1] - frame.bearing_rad[0]), frame.beam_width_rad, 1e-3)
+        arc_m = width_rad * np.maximum(detections["range_m"], 0.02 * span_m)
+        area = span_m * arc_m if self._axes == 2 else span_m * arc_m * arc_m
+        return cells, math.log(cells) - np.log(area)
 
+    def _join(
+        self,
+        detections: np.ndarray,
+        place: np.ndarray,
+        noise: np.ndarray,
+        odds: np.ndarray,
+        log_clutter: np.ndarray,
+        dt_s: float,
+    ) -> np.ndarray:
+        """Give the detections to the tracks; return which detections are left, shape (detections,), bool."""
+        table, settings = self._table, self._settings
+        confirmed = table["id"] > 0
+        if self._lowest > 0:
+            seen = table["visible"][:, None] * strength.seen(self._lowest) * PLACED
+        else:
+            seen = np.repeat((table["visible"] * 0.7)[:, None], len(strength.SHARES), axis=1)
+        missed = 1.0 - seen
+        away_s = table["gap_s"] + dt_s
+        turn_variance = np.where(confirmed, (settings.max_speed_m_s / 3 * away_s) ** 2, 0.0)
+        turn_chance = np.where(confirmed, -np.expm1(-TURNS_PER_S * away_s), 0.0)
+        pairs = find_pairs(
+            table.state,
+            table.covariance,
+            place,
+            noise,
+            np.ascontiguousarray(detections["range_m"]),
+            odds,
+            log_clutter,
+            table.strengths,
+            np.log(np.maximum(table["visible"], 1e-3) * PLACED),
+            np.log(np.maximum((table.strengths * missed).sum(1), 1e-9)),
+            turn_variance,
+            turn_chance,
+            np.ascontiguousarray(table["body_m2"]),
+            np.ascontiguousarray(table["body_chance"]),
+            GATE,
+        )
+        pairs = pairs[associate(pairs, len(table), len(detections))]
+        track, detection = pairs["track"], pairs["detection"]
+        body, turn = pairs["explanation"] == BODY, pairs["explanation"] == TURN
+        innovation = ((place[detection] - table.state[track, : self._axes]) ** 2).mean(1)
+        correct(
+            table.state,
+            table.covariance,
+            np.ascontiguousarray(track),
+            np.ascontiguousarray(detection),
+            place,
+            noise,
+            np.where(body, table["body_m2"][track], 0.0),
+            np.where(turn, (settings.max_speed_m_s / 3) ** 2, 0.0),
+            away_s[track],
+        )
+        table.advance(dt_s)
+        table.hit(track, detections[detection], odds[detection], pairs["place"], self._time_s)
+        table.learn_body(track, body, turn, innovation)
+        lost = np.ones(len(table), bool)
+        lost[track] = False
+        table.miss(np.flatnonzero(lost), missed)
+        hide, show = -math.expm1(-dt_s / HIDDEN_AFTER_S), -math.expm1(-dt_s / VISIBLE_AFTER_S)
+        visible = table["visible"]
+        table["visible"] = np.clip(visible - hide * visible + show * (1 - visible), 0.02, 0.99)
+        free = np.ones(len(detections), bool)
+        free[detection] = False
+        return free
 
-def _state(track: _Track, frame: Frame) -> TrackState:
-    x, y, vx, vy = (float(v) for v in track.state)
-    range_m = math.hypot(x, y)
-    hits = np.array(track.hits, DETECTION)
-    near = max(range_m, 1e-6)
-    return TrackState(
-        id=track.id,
-        state="confirmed" if track.seen else "coasting",
-        position_m=(x, y, 0.0),
-        velocity_m_s=(vx, vy, 0.0),
-        covariance=tuple(tuple(float(v) for v in row) for row in track.covariance[:2, :2]),
-        range_m=range_m,
-        bearing_rad=math.atan2(x, y),
-        elevation_rad=0.0,
-        range_rate_m_s=(x * vx + y * vy) / near,
-        bearing_rate_rad_s=(y * vx - x * vy) / near**2,
-        elevation_rate_rad_s=0.0,
-        first_time_s=track.first_time_s,
-        hits=len(hits),
-        min_range_m=float(hits["range_m"].min()),
-        max_range_m=float(hits["range_m"].max()),
-        min_bearing_rad=float(hits["bearing_rad"].min()),
-        max_bearing_rad=float(hits["bearing_rad"].max()),
-        min_elevation_rad=0.0,
-        max_elevation_rad=0.0,
-        length_m=float(track.last["length_m"]),
-        width_m=float(track.last["width_m"]),
-        height_m=math.nan,
-        mean_area_m2=float(hits["area_m2"].mean()),
-        strength_db=10 * math.log10(max(float(hits["peak"].mean()), 1e-30)),
-        calibrated=False,
-        speed_m_s=math.hypot(vx, vy),
-        channel=frame.channel,
-    )
+    def _judge(self, threshold: float, dt_s: float) -> None:
+        """Confirm the tracks whose score is high enough; continue lost ones with them where they fit."""
+        table = self._table
+        table["score"] = np.where(table["id"] > 0, np.minimum(table["score"], threshold + MARGIN), table["score"])
+        table["best"] = np.maximum(table["best"], table["score"])
+        for i in np.flatnonzero((table["id"] == 0) & (table["score"] > threshold) & (table["hits"] >= MIN_HITS)):
+            before = self._continued(int(i))
+            if before >= 0:
+                table.take_over(int(i), before)
+            else:
+                table["id"][i] = next(_IDS)
+                self._histories[int(table["id"][i])] = History(self._axes)
 
+    def _continued(self, new: int) -> int:
+        """Return the lost track that the newly confirmed one continues, or -1.
 
-def _summary(track: _Track) -> TrackSummary:
-    hits = np.array(track.hits, DETECTION)
-    path = np.array(track.path)
-    moves = np.diff(path, axis=0)
-    lengths = np.hypot(moves[:, 1], moves[:, 2])
-    speeds = lengths / np.maximum(moves[:, 0], 1e-6)
-    net = path[-1, 1:3] - path[0, 1:3]
-    path_m, net_m = float(lengths.sum()), float(np.hypot(*net))
-    duration_s = max(float(path[-1, 0] - path[0, 0]), 1e-6)
-    return TrackSummary(
-        id=track.id,
-        first_time_s=track.first_time_s,
-        last_time_s=track.last_hit_s,
-        hits=len(hits),
-        pings=track.pings,
-        mean_speed_m_s=path_m / duration_s,
-        peak_speed_m_s=float(speeds.max(initial=0.0)),
-        path_m=path_m,
-        net_m=net_m,
-        straightness=net_m / path_m if path_m > 0 else 0.0,
-        heading_rad=math.atan2(net[0], net[1]),
-        min_range_m=float(hits["range_m"].min()),
-        max_range_m=float(hits["range_m"].max()),
-        min_bearing_rad=float(hits["bearing_rad"].min()),
-        max_bearing_rad=float(hits["bearing_rad"].max()),
-        min_elevation_rad=0.0,
-        max_elevation_rad=0.0,
-        mean_length_m=float(hits["length_m"].mean()),
-        mean_width_m=float(hits["width_m"].mean()),
-        mean_area_m2=float(hits["area_m2"].mean()),
-        strength_db=10 * math.log10(max(float(hits["peak"].mean()), 1e-30)),
-        calibrated=False,
-        quality=len(hits) / max(track.pings, 1),
-        positions=tuple(track.path),
-    )
+        A lost animal is either where it swam to (a shadow, a fade) or anywhere within its reach (a turn).
+        """
+        table, axes = self._table, self._axes
+        age_s = table["age_s"][new]
+        old = np.flatnonzero((table["id"] > 0) & (table["gap_s"] >= age_s))
+        if not len(old):
+            return -1
+        away_s = np.maximum(table["gap_s"][old] - age_s, 0.0)
+        first, last = table.first[new], table.last[old]
+        across_m2 = np.trace(table.first_noise[new])
+        turned = ((first - last[:, :axes]) ** 2).sum(1) / ((self._settings.max_speed_m_s / 3 * away_s) ** 2 + across_m2)
+        ahead = last[:, :axes] + last[:, axes:] * away_s[:, None]
+        straight = ((first - ahead) ** 2).sum(1) / ((0.3 * away_s) ** 2 + across_m2)
+        distance = np.minimum(turned, straight)
+        best = int(np.argmin(distance))
+        return int(old[best]) if distance[best] < 9.0 else -1
+
+    def _bury(self, frame: Frame, threshold: float) -> list[TrackSummary]:
+        """Remove the tracks that have ended; return the confirmed ones among them."""
+        table = self._table
+        speed = np.sqrt((table.state[:, self._axes :] ** 2).sum(1))
+        confirmed = table["id"] > 0
+        too_weak = np.where(
+            confirmed,
+            table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED,
+            (table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED),
+        )
+        unseen = table["gap_s"] > np.where(
+            confirmed, self._settings.max_gap_s, min(NEVER_SEEN_S, self._settings.max_gap_s)
+        )
+        dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | self._outside(frame) | self._doubles()
+        dead |= table["merged"]
+        ended = [
+            summary_of(self._histories.pop(int(number)), self._settings)
+            for number in table["id"][dead & confirmed & ~table["merged"]]
+        ]
+        table.keep(~dead)
+        return ended
+
+    def _outside(self, frame: Frame) -> np.ndarray:
+        range_m, bearing_rad, _ = polar(self._table.state[:, : self._axes])
+        margin_m = 2 * frame.range_resolution_m
+        out = (range_m < frame.range_m[0] - margin_m) | (range_m > frame.range_m[-1] + margin_m)
+        margin_rad = frame.beam_width_rad
+        return (
+            out | (bearing_rad < frame.bearing_rad[0] - margin_rad) | (bearing_rad > frame.bearing_rad[-1] + margin_rad)
+        )
+
+    def _doubles(self) -> np.ndarray:
+        """Return which unconfirmed tracks follow what an older, confirmed one follows."""
+        table = self._table
+        confirmed = np.flatnonzero(table["id"] > 0)
+        if not len(confirmed):
+            return np.zeros(len(table), bool)
+        apart = table.state[:, None, : self._axes] - table.state[None, confirmed, : self._axes]
+        close = (apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]
+        return close.any(1) & (table["id"] == 0)
+
+    def _start(
+        self, detections: np.ndarray, place: np.ndarray, noise: np.ndarray, odds: np.ndarray, free: np.ndarray
+    ) -> None:
+        """Start a track at each detection that is nobody's and is likelier an animal than noise."""
+        table = self._table
+        score = np.log(odds @ strength.SHARES)
+        free = free & (score >= -1e-9)
+        confirmed = np.flatnonzero(table["id"] > 0)
+        if len(confirmed):
+            apart = place[:, None] - table.state[None, confirmed, : self._axes]
+            free &= ~((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]).any(1)
+        table.append(
+            detections[free],
+            place[free],
+            noise[free],
+            odds[free],
+            score[free],
+            self._settings.max_speed_m_s,
+            self._time_s,
+        )
+
+    def _remember(self) -> None:
+        table = self._table
+        for i in np.flatnonzero(table["id"]):
+            self._histories[int(table["id"][i])].add(table, int(i), self._time_s)
 
 
 def make_tracker(settings: SonarSettings) -> Tracker:
     """Return the tracker that the settings describe."""
-    return PlaneTracker(settings)
+    return ScoreTracker(settings)
