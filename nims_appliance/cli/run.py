@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import trio
@@ -102,6 +104,7 @@ def parse_sonar(text: str) -> dict[str, str]:
 def announcement(context: Context, addresses: Addresses) -> list[str]:
     """Return what the operator needs to know once everything listens."""
     config, web = context.config, context.config.current.web
+    port = urlsplit(addresses.web[0]).port
     lines = [
         f"NIMS is running: open {' or '.join(f'{address}/' for address in addresses.web)}",
         f"  tracks for programs: {', '.join(addresses.tracks)}",
@@ -120,6 +123,7 @@ def announcement(context: Context, addresses: Addresses) -> list[str]:
     if web.host in LOOPBACK:
         lines.append("  listening on this computer only: use --host 0.0.0.0 to open it to the network")
     else:
-        lines.append(f"  open to the network on {web.host}: everybody there can see the sonars and change settings")
+        lines.append(f"  open to the network on {web.host}: everybody there can see the sonars and change settings;")
+        lines.append(f"  from other computers open this computer's address or http://{socket.gethostname()}:{port}/")
     lines.append("Ctrl-C stops.")
     return lines
