@@ -97,28 +97,38 @@ async def wait_until(condition: Callable[[], bool]) -> None:
         await trio.sleep(0.005)
 
 
+def follows(numbers: list[int], made: list[int]) -> bool:
+    """Whether `numbers` are pings that the device made, none of them left out in between.
+
+    The device itself leaves out pings on a computer that is too slow: their numbers are missing for everybody.
+    """
+    begin = made.index(numbers[0])
+    return numbers == made[begin : begin + len(numbers)]
+
+
 async def test_all_clients_get_the_same_whole_pings_in_order() -> None:
-    async with playing(simulator()) as connect:
+    made: list[int] = []
+    async with playing(simulator(), on_ping=lambda ping: made.append(ping.number)) as connect:
         readers = [await connect() for _ in range(3)]
         numbers = [[(await reader.packet())[1] for _ in range(20)] for reader in readers]
     for series in numbers:
-        assert series == list(range(series[0], series[0] + 20))
-    assert set(numbers[0]) & set(numbers[1]) & set(numbers[2])
+        assert follows(series, made)
 
 
 async def test_slow_client_loses_whole_pings_and_nobody_else_does() -> None:
     statistics = PlayerStatistics()
+    made: list[int] = []
     # Larger than the socket buffers of both sides, so that a packet is stuck in the middle.
-    async with playing(simulator(packet_bytes=8_000_000, rate_hz=50.0), statistics) as connect:
+    device = simulator(packet_bytes=8_000_000, rate_hz=4.0)
+    async with playing(device, statistics, on_ping=lambda ping: made.append(ping.number)) as connect:
         slow = await connect()
         quick = await connect()
-        first = (await quick.packet())[1]
-        for expected in range(first + 1, first + 8):
-            assert (await quick.packet())[1] == expected
+        numbers = [(await quick.packet())[1] for _ in range(8)]
+        assert follows(numbers, made)
         assert statistics.dropped_pings > 0
         numbers = [(await slow.packet())[1] for _ in range(6)]
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] - numbers[0] > 5  # some were left out
+    assert not follows(numbers, made)
 
 
 async def test_client_that_vanishes_is_forgotten() -> None:
