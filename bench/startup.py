@@ -21,7 +21,7 @@ def measure(report: Report, plugins: PluginHost, quick: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="nims-bench-") as folder:
         _start(report, Path(folder))
     with tempfile.TemporaryDirectory(prefix="nims-bench-") as folder:
-        _process(report, plugins, Path(folder), (20, 60) if quick else (40, 200))
+        _process(report, plugins, Path(folder), (20, 80) if quick else (20, 220))
 
 
 def _start(report: Report, folder: Path) -> None:
@@ -57,19 +57,33 @@ def _process(report: Report, plugins: PluginHost, folder: Path, counts: tuple[in
                 few.write(packet)
     seconds = []
     for file in files:
-        tracks = folder / "tracks.jsonl"
-        before = time.monotonic()
-        done = subprocess.run(
-            [*command(), "process", str(file), "--profile", "kongsberg-m3", "--tracks", str(tracks)],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        seconds.append(time.monotonic() - before)
-        if done.returncode:
-            report.problem(PROCESS_GROUP, (done.stderr or done.stdout).strip()[-300:])
-            return
-    rate = (counts[1] - counts[0]) / max(seconds[1] - seconds[0], 1e-3)
+        # The shorter of two runs: other programs only ever make it longer.
+        runs = []
+        for _ in range(2):
+            before = time.monotonic()
+            done = subprocess.run(
+                [
+                    *command(),
+                    "process",
+                    str(file),
+                    "--profile",
+                    "kongsberg-m3",
+                    "--tracks",
+                    str(folder / "tracks.jsonl"),
+                ],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            runs.append(time.monotonic() - before)
+            if done.returncode:
+                report.problem(PROCESS_GROUP, (done.stderr or done.stdout).strip()[-300:])
+                return
+        seconds.append(min(runs))
     note = f"{counts[1]} pings in {seconds[1]:.2f} s, start included"
+    if seconds[1] < 1.1 * seconds[0]:
+        report.problem(PROCESS_GROUP, f"the computer is too busy: {note}, {counts[0]} in {seconds[0]:.2f} s")
+        return
+    rate = (counts[1] - counts[0]) / (seconds[1] - seconds[0])
     report.add(PROCESS_GROUP, "decode, detect, track, write", rate, "pings/s", note=note)
