@@ -83,9 +83,8 @@ class SingleTargetDetector:
         """Return which echoes are of single targets, shape (echoes,), bool."""
         criteria = self._criteria
         along_step_rad, athwart_step_rad = _phase_steps_rad(frame)
-        # An echo that wanders less across the beam than the pulse resolves along it is one animal, however large its
-        # angles are near the head.
-        near_rad = frame.range_resolution_m / math.sqrt(12.0) / np.maximum(echoes.range_m, 0.01)
+        # Near the head one animal is wider than the criterion allows: its parts may scatter as its echo may wander.
+        near_rad = GLINT * criteria.animal_length_m / np.maximum(echoes.range_m, 0.01)
         good = (
             (echoes.length >= criteria.min_echo_length)
             & (echoes.length <= criteria.max_echo_length)
