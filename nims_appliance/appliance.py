@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import trio
 
@@ -52,13 +53,13 @@ async def run_appliance(
       ConfigError: an address cannot be listened on; nothing has been started then.
     """
     health, config, results = context.health, context.config, context.results
-    web_sockets = bind(config.current.web, "web")
-    track_sockets = bind(config.current.tracks, "tracks")
-    context.archive = archive = Archive(context.data, health.part("archive"))
-    tracks = TrackServer(context, health.part("track server"))
-    _tell_configuration(context)
-
-    async with trio.open_nursery() as nursery:
+    async with contextlib.AsyncExitStack() as stack:
+        web_sockets = [stack.enter_context(sock) for sock in bind(config.current.web, "web")]
+        track_sockets = [stack.enter_context(sock) for sock in bind(config.current.tracks, "tracks")]
+        context.archive = archive = Archive(context.data, health.part("archive"))
+        tracks = TrackServer(context, health.part("track server"))
+        _tell_configuration(context)
+        nursery = await stack.enter_async_context(trio.open_nursery())
 
         def start(name: str, function: Callable[[], Awaitable[None]]) -> Child:
             return Child(nursery, health.part(name), function)
@@ -69,7 +70,7 @@ async def run_appliance(
         for name, output in context.plugins.outputs.items():
             start(f"output {name}", partial(_run_output, output, context))
         start("track server", partial(tracks.serve, track_sockets))
-        start("web", partial(serve_web_on_copies, context, web_sockets))
+        start("web", partial(_serve_web, context, web_sockets))
         sonars = start("sonars", partial(run_sonars, context))
         task_status.started(
             Addresses(tuple(url("http", s) for s in web_sockets), tuple(url("tcp", s) for s in track_sockets))
@@ -84,7 +85,7 @@ async def run_appliance(
         nursery.cancel_scope.cancel()
 
 
-async def serve_web_on_copies(context: Context, sockets: list[Any]) -> None:
+async def _serve_web(context: Context, sockets: list[socket.socket]) -> None:
     """Serve the web on copies of the sockets, so that it can be started again on the same ports."""
     context.health.part("web").set("running", ", ".join(url("http", sock) for sock in sockets))
     await serve_web(context, [sock.dup() for sock in sockets])
