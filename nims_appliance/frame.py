@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +104,17 @@ class Frame:
     received_utc_s: float = math.nan
     received_monotonic_s: float = math.nan
 
+    def __post_init__(self) -> None:
+        # Decoders compute with NumPy; its scalars would be refused when a header is written as JSON.
+        for name in _FLOATS:
+            value = getattr(self, name)
+            if type(value) is not float:
+                object.__setattr__(self, name, float(value))
+        for name in ("ping_number", "frame_number"):
+            value = getattr(self, name)
+            if type(value) is not int:
+                object.__setattr__(self, name, operator.index(value))
+
     @property
     def is_split_beam(self) -> bool:
         """Whether the ping carries angles beside a single beam."""
@@ -149,6 +161,9 @@ class Frame:
             if not math.isfinite(getattr(self, name)):
                 raise FrameError(f"{name}: expected a finite number, got {getattr(self, name)!r}")
         return self
+
+
+_FLOATS = tuple(field.name for field in dataclasses.fields(Frame) if field.type == "float")
 
 
 def _describe(array: np.ndarray) -> str:

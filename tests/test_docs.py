@@ -16,6 +16,7 @@ from nims_appliance.config import ConfigStore
 from nims_appliance.config_yaml import dump_document
 from nims_appliance.frame import Arrival
 from nims_appliance.links.address import parse_link
+from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.plugin_host import PluginHost, make_decoder_context
 from nims_appliance.profile import Profile, load_profile
 from nims_appliance.settings import ApplianceSettings, SonarSettings
@@ -142,6 +143,17 @@ def test_plugin_and_its_test_in_the_document_work(tmp_path, monkeypatch):
     }
     exec(compile(textwrap.dedent(test), "plugins.md", "exec"), names)
     names["test_plugin_is_loaded_and_decodes"](tmp_path)
+
+
+def test_pings_of_the_plugin_in_the_document_can_be_drawn(tmp_path):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "acme.py").write_text(blocks("plugins.md", "python")[0])
+    host = PluginHost.load(tmp_path)
+    profile = host.profile("acme-2")
+    driver = host.driver(profile)
+    decoder = driver.stream(make_decoder_context(profile, SonarSettings(profile="acme-2", link=""), driver))
+    (frame,) = decoder.decode(memoryview(b"ACME\x02\x00\x01\x02\x03\x04"), Arrival(0.0, 0.0)).frames
+    assert DisplayEncoder().encode(frame.stamped("test", 1, Arrival(0.0, 0.0))).payload
 
 
 def test_plugin_in_the_document_survives_garbage(tmp_path):

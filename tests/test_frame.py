@@ -80,3 +80,9 @@ def test_split_beam_needs_both_angles() -> None:
     angles = np.zeros(4, np.float32)
     assert not make_frame(along_rad=angles).is_split_beam
     assert make_frame(along_rad=angles, athwart_rad=angles).is_split_beam
+
+
+def test_scalars_that_numpy_computed_become_plain_numbers() -> None:
+    frame = make_frame(beam_width_rad=np.radians(1.0), sound_speed_m_s=1500, ping_number=np.uint32(7))
+    assert type(frame.beam_width_rad) is type(frame.sound_speed_m_s) is float
+    assert (type(frame.ping_number), frame.ping_number) == (int, 7)
