@@ -18,9 +18,22 @@ from nims_appliance.settings import SonarSettings
 def make_frame(channel: str = "", split: bool = False, number: int = 1) -> Frame:
     angles = np.zeros(2, np.float32) if split else None
     return Frame(
-        np.ones((2, 1), np.float32), "W", np.array([1.0, 2.0]), np.zeros(1), 1.7e9, number, 1500.0, 38e3, 1e-3, math.nan,
-        0.1, 1.0, channel=channel, along_rad=angles, athwart_rad=angles,
-    )  # fmt: skip
+        intensity=np.ones((2, 1), np.float32),
+        unit="W",
+        range_m=np.array([1.0, 2.0]),
+        bearing_rad=np.zeros(1),
+        time_s=1.7e9,
+        ping_number=number,
+        sound_speed_m_s=1500.0,
+        frequency_hz=38e3,
+        pulse_length_s=1e-3,
+        ping_interval_s=math.nan,
+        beam_width_rad=0.1,
+        range_resolution_m=1.0,
+        channel=channel,
+        along_rad=angles,
+        athwart_rad=angles,
+    )
 
 
 def make_track(**changes) -> TrackSummary:
