@@ -31,6 +31,8 @@ FEW_PINGS = 20
 """The background is a mean of no fewer pings, however slowly they come: with less the threshold would be useless."""
 GLINT = 0.2
 """Standard deviation of the apparent place of an extended target, in its lengths: radar's angular glint, 0.15..0.25."""
+MOST_EXCEEDANCE = 500.0
+"""27 dB above the noise: a stronger echo is no better proof that it is no noise."""
 HALF = 10.0**-0.6
 """-6 dB."""
 
@@ -62,6 +64,7 @@ class SingleTargetDetector:
         threshold = self._background.threshold(self._settings.false_alarms_per_ping * pulse_samples / len(power))
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(power > 0.0, power / self._background.mean, 0.0)
+        exceedance = self._background.exceedance(ratio)
         self._background.update(power, threshold, frame.time_s)
 
         peaks = _local_maxima(power)
@@ -77,7 +80,9 @@ class SingleTargetDetector:
         if len(echoes.peak) > self._settings.max_detections:
             self._notes.append("flooded")
             echoes = echoes.keep(np.sort(np.argsort(-power[echoes.peak])[: self._settings.max_detections]))
-        return _describe(frame, power, ratio, echoes, GLINT * self._criteria.animal_length_m)
+        found = _describe(frame, power, ratio, echoes, GLINT * self._criteria.animal_length_m)
+        found["exceedance"] = np.minimum(exceedance[echoes.peak], MOST_EXCEEDANCE)
+        return found
 
     def _accept(self, frame: Frame, echoes: _Echoes) -> np.ndarray:
         """Return which echoes are of single targets, shape (echoes,), bool."""
@@ -140,6 +145,11 @@ class _RangeBackground:
         if self._pings == 0:
             return math.inf
         return self._pings * math.expm1(-math.log(min(max(rate, 1e-300), 0.5)) / self._pings)
+
+    def exceedance(self, ratio: np.ndarray) -> np.ndarray:
+        """Return -ln of the probability that exponential noise reaches a ratio to the mean; inverse of `threshold`."""
+        pings = max(self._pings, 1)
+        return pings * np.log1p(ratio / pings)
 
     def update(self, power: np.ndarray, threshold: float, time_s: float) -> None:
         """Take one ping into the mean."""

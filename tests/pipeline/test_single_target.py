@@ -97,6 +97,8 @@ def test_place_and_strength_of_a_target() -> None:
     assert target["ts_db"] == pytest.approx(-40.0, abs=0.3)
     assert target["snr_db"] > 30.0
     assert target["cells"] in (4, 5)
+    assert target["exceedance"] == 500.0
+    assert target["candidate"] == 0
     assert 0.5 * CELL_M / math.sqrt(12) < target["range_sd_m"] < PULSE_SAMPLES * CELL_M
     for name in ("bearing_sd_rad", "elevation_sd_rad"):
         assert STEP_RAD / 2 < target[name] < WIDTH_RAD / 4
@@ -134,6 +136,16 @@ def test_strongest_of_overlapping_echoes_is_kept() -> None:
     frame.intensity[301, 0] = 0.9e-6
     found = detector.detect(frame)
     assert len(found) <= 1
+
+
+def test_exceedance_is_that_of_noise_with_a_mean_of_as_many_pings() -> None:
+    """With the mean of n values of noise, the probability of a ratio q is (1 + q / n)^-n."""
+    detector = make_detector(min_ts_db=-90.0)
+    learn(detector, 40)
+    (target,) = detector.detect(make_frame(40, [(7.2, 0.0, 0.0, -80.0)]))
+    ratio = 10 ** (target["snr_db"] / 10)
+    assert 20.0 < ratio < 1000.0
+    assert target["exceedance"] == pytest.approx(40 * math.log(1 + ratio / 40))
 
 
 def test_beam_off_axis_criterion() -> None:
