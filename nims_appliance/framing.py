@@ -78,15 +78,11 @@ class StreamFramer:
     def __init__(self, packets: PacketFormat, statistics: DecoderStatistics) -> None:
         self._packets = packets
         self._statistics = statistics
-        self._position = 0  # in the stream, of the first unconsumed byte
-        self._restart()
+        self.restart()
 
     def restart(self) -> None:
         """The stream starts anew, at any place in a packet."""
-        self._position = 0
-        self._restart()
-
-    def _restart(self) -> None:
+        self._position = 0  # in the stream, of the first byte that was neither taken nor skipped
         self._lost = False
         self._silence = 0  # bytes skipped since the last packet
         self._cause = ""  # what was rejected first
