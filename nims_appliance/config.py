@@ -152,7 +152,7 @@ class ConfigStore:
                 _check_plain(key, value)
                 for layer in fixed:
                     if path in layer.places:
-                        raise ConfigError(f"{key}: held by the {layer.places[path]}; change it there")
+                        raise ConfigError(f"{key}: held by the {layer.places[path]}: change it there")
                 if value is None:
                     changed.remove(path)
                 else:
@@ -192,7 +192,7 @@ class ConfigStore:
         for path, value in leaves(plain(built.settings)):
             if path[0] != "sonars" and restart_of(path) == "appliance" and not _same(_get(before, path), value):
                 key = ".".join(path)
-                raise ConfigError(f"{key}: takes effect at the start only; set it in {CONFIG_FILE} and restart")
+                raise ConfigError(f"{key}: takes effect at the start only: set it in {CONFIG_FILE} and restart")
 
 
 def _environment_layer(environ: Mapping[str, str], below: dict[str, Any], warnings: list[str]) -> Layer:

@@ -201,12 +201,12 @@ def _link_problem(link: LinkSettings, profile: Profile, driver: Driver, plugins:
         simulator = plugins.simulators.get(link.profile)
         if simulator is None:
             known = ", ".join(sorted(plugins.simulators)) or "none"
-            return f"no plugin simulates {link.profile!r}; there is {known}"
+            return f"no plugin simulates {link.profile!r} (there is {known})"
         datagrams = simulator.transport == "udp"
     if datagrams and driver.datagram is None:
-        return f"the {profile.driver} driver reads no datagrams; use tcp:// or file://, got {str(link)!r}"
+        return f"the {profile.driver} driver reads no datagrams: use tcp:// or file://, got {str(link)!r}"
     if not datagrams and driver.stream is None:
-        return f"the {profile.driver} driver reads only datagrams; use udp://, got {str(link)!r}"
+        return f"the {profile.driver} driver reads only datagrams: use udp://, got {str(link)!r}"
     return ""
 
 

@@ -39,7 +39,7 @@ def set_aside(path: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise ConfigError(f"{path.name}: cannot be set aside: {error.strerror}; nothing was changed") from None
+        raise ConfigError(f"{path.name}: cannot be set aside: {error.strerror} (nothing was changed)") from None
 
 
 def write_overrides(path: Path, text: str) -> None:
@@ -63,7 +63,7 @@ def write_overrides(path: Path, text: str) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise ConfigError(f"{path.name}: cannot be written: {error.strerror}; nothing was changed") from None
+        raise ConfigError(f"{path.name}: cannot be written: {error.strerror} (nothing was changed)") from None
 
 
 def _sync_folder(folder: Path) -> None:

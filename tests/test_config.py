@@ -23,7 +23,7 @@ from nims_appliance.decoder import Driver, Simulator
 from nims_appliance.errors import ConfigError
 from nims_appliance.plugin_host import PluginHost
 from nims_appliance.profile import load_profile
-from nims_appliance.settings import ApplianceSettings
+from nims_appliance.settings import ApplianceSettings, TrackerSettings
 from nims_appliance.sonar import RESTART_SETTINGS
 
 
@@ -167,11 +167,11 @@ def test_environment_finds_sonars_whatever_their_case_and_ignores_what_is_not_a_
         ),
         (
             PEN.replace("tcp://10.0.0.9", "udp://"),
-            "config.yaml:4: sonars.pen.link: the s driver reads no datagrams; use",
+            "config.yaml:4: sonars.pen.link: the s driver reads no datagrams: use",
         ),
         (
             "sonars:\n  pen:\n    profile: datagram-sonar\n    link: tcp://x:1\n",
-            "config.yaml:4: sonars.pen.link: the d driver reads only datagrams; use udp://",
+            "config.yaml:4: sonars.pen.link: the d driver reads only datagrams: use udp://",
         ),
         (
             PEN.replace("tcp://10.0.0.9:20001", "simulator:m4"),
@@ -281,8 +281,10 @@ async def test_change_takes_effect_is_saved_and_published(tmp_path, plugins):
 
 async def test_only_differences_are_kept(tmp_path, plugins):
     store = load(tmp_path, plugins, PEN + "    detector: {min_range_m: 1}\n")
-    await store.change({"sonars.pen.detector.min_range_m": 2, "sonars.pen.tracker.max_gap_s": 3}, "x")
-    await store.change({"sonars.pen.detector.min_range_m": 1, "sonars.pen.tracker.max_gap_s": 1.0}, "x")
+    await store.change({"sonars.pen.detector.min_range_m": 2, "sonars.pen.tracker.max_gap_s": 33}, "x")
+    await store.change(
+        {"sonars.pen.detector.min_range_m": 1, "sonars.pen.tracker.max_gap_s": TrackerSettings().max_gap_s}, "x"
+    )
     assert read_document((tmp_path / "overrides.yaml").read_bytes(), "x").values == {}
     assert store.origin("sonars.pen.detector.min_range_m") == "config.yaml:5"
     assert store.origin("sonars.pen.tracker.max_gap_s") == "default"
@@ -323,7 +325,7 @@ async def test_sonar_is_added_and_taken_away(tmp_path, plugins):
             {"web.picture_rate_hz": 3, "tracks.max_clients": 0},
             "tracks.max_clients: expected a whole number >= 1, got 0",
         ),
-        ({"web.port": 8088}, "web.port: takes effect at the start only; set it in config.yaml and restart"),
+        ({"web.port": 8088}, "web.port: takes effect at the start only: set it in config.yaml and restart"),
         ({"tracks.port": 1}, "tracks.port: held by the command line"),
         ({"tracks": {"port": 1}}, "tracks: "),
         ({"tracks.host": "0.0.0.0"}, "tracks.host: held by the environment NIMS_TRACKS__HOST"),
@@ -362,7 +364,7 @@ async def test_disk_that_cannot_be_written_changes_nothing(tmp_path, plugins, mo
 
     monkeypatch.setattr(config_file.os, call, fail)
     with pytest.raises(
-        ConfigError, match=f"overrides.yaml: cannot be written: {os.strerror(number)}; nothing was changed"
+        ConfigError, match=rf"overrides.yaml: cannot be written: {os.strerror(number)} \(nothing was changed\)"
     ):
         await store.change({"web.picture_rate_hz": 5}, "x")
     monkeypatch.undo()
