@@ -6,7 +6,6 @@ import contextlib
 import csv
 import dataclasses
 import logging
-import mmap
 import sys
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from .analysis import Analysis, MetricsOfChannels
 from .decoder import Driver, StreamDecoder
 from .errors import ConfigError, LinkError, NimsError
 from .frame import Arrival, Frame
+from .links.connection import ReceiveBuffer
 from .outputs.track_message import describe_result, iso_time
 from .pipeline.classify import Classifier
 from .pipeline.metrics import EchoMetrics, MetricsBin
@@ -32,8 +32,8 @@ from .settings import SonarSettings
 
 log = logging.getLogger(__name__)
 
-WINDOW_BYTES = 4 * 2**20
-"""How much of a file a decoder is shown at once, unless it needs more; as little as a live link would show."""
+CHUNK_BYTES = 2**20
+"""Read at once, unless the decoder needs more."""
 HEAD_BYTES = 64 * 1024
 
 Progress = Callable[[int, int], None]
@@ -104,19 +104,16 @@ def process_files(
         outputs = _Outputs(
             *(_open_output(stack, output, paths) for output in (tracks, detections, metrics)),
         )
-        run = _Run(sonar, sonar_settings, classifiers, outputs)
+        run = _Run(sonar, sonar_settings, classifiers, outputs, profile.limits.packet_bytes)
         started = time.perf_counter()
         for path in paths:
-            before = run.summary.bytes
             try:
-                run.read(path, make_decoder(context), lambda done, b=before: progress and progress(b + done, total))  # type: ignore[misc]
+                run.read(path, lambda: make_decoder(context), lambda done: progress and progress(done, total))
                 run.summary.files += 1
             except ConfigError:
                 raise  # the outputs cannot be written: going on would be in vain
-            except NimsError as error:
-                run.summary.errors.append(str(error))
-            except OSError as error:
-                run.summary.errors.append(f"{path}: {error.strerror or error}")
+            except (NimsError, OSError) as error:
+                run.summary.errors.append(f"{path}: {getattr(error, 'strerror', None) or error}")
             if run.empty_head is not None:
                 run.summary.errors.append(_no_ping(path, driver, recognise(run.empty_head)))
         run.finish()
@@ -134,72 +131,85 @@ class _Run:
     """What lives from the first file to the last."""
 
     def __init__(
-        self, sonar: str, settings: SonarSettings, classifiers: Iterable[Classifier], outputs: _Outputs
+        self,
+        sonar: str,
+        settings: SonarSettings,
+        classifiers: Iterable[Classifier],
+        outputs: _Outputs,
+        limit_bytes: int,
     ) -> None:
         self.summary = Summary()
         self.empty_head: bytes | None = None
         """The first bytes of the last file, when it had no ping."""
         self._sonar = sonar
         self._outputs = outputs
+        self._limit_bytes = limit_bytes
         self._analysis = Analysis(sonar, settings, classifiers)
         self._metrics: MetricsOfChannels | None = None
         if outputs.metrics is not None:
             self._metrics = MetricsOfChannels(sonar, lambda: EchoMetrics(settings.metrics))
 
-    def read(self, path: Path, decoder: StreamDecoder, progress: Callable[[int], Any]) -> None:
-        """Decode one file to its end.
+    def read(self, path: Path, make_decoder: Callable[[], StreamDecoder], progress: Callable[[int], Any]) -> None:
+        """Decode one file to its end; where the driver breaks down, what was read is left out.
 
         Raises:
-          LinkError: it is empty, or the driver broke down in it.
+          NimsError: the file is empty, or the driver broke its contract.
           OSError: it cannot be read.
         """
         self.empty_head = None
-        frames_before = self.summary.frames
-        with open(path, "rb") as file:
-            try:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError:
-                raise LinkError(f"{path}: the file is empty") from None
-            if hasattr(mmap, "MADV_SEQUENTIAL"):
-                mapped.madvise(mmap.MADV_SEQUENTIAL)
-            view = memoryview(mapped)
-            try:
-                self._decode(path, view, decoder, progress)
-            finally:
-                # The memory map itself is closed when the last array that a driver made of it has gone.
-                statistics = decoder.statistics
-                self.summary.bytes += len(view)
-                self.summary.resyncs += statistics.resyncs
-                self.summary.skipped_bytes += statistics.skipped_bytes
-                self.summary.packet_errors.update(statistics.errors)
-            if self.summary.frames == frames_before:
-                self.empty_head = bytes(view[:HEAD_BYTES])
-
-    def _decode(self, path: Path, view: memoryview, decoder: StreamDecoder, progress: Callable[[int], Any]) -> None:
-        at, window, size = 0, WINDOW_BYTES, len(view)
+        frames_before, head = self.summary.frames, b""
+        buffer = ReceiveBuffer(self._limit_bytes + CHUNK_BYTES)
+        decoder = make_decoder()
+        decoder.on_connect()
+        need = 1
+        with open(path, "rb", buffering=0) as file:
+            while count := file.readinto(buffer.room(max(need, len(buffer) + 1), CHUNK_BYTES)):
+                data = buffer.filled(count)
+                head = head or bytes(data[:HEAD_BYTES])
+                self.summary.bytes += count
+                try:
+                    need = self._decode(decoder, buffer)
+                except (NimsError, OSError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - logged there
+                    self._broke_down(path, error)
+                    self._retire(decoder)
+                    decoder = make_decoder()
+                    decoder.on_connect()
+                    buffer.consume(len(buffer))
+                    need = 1
+                progress(self.summary.bytes)
+        if not head:
+            raise LinkError("the file is empty")
         try:
-            decoder.on_connect()
-            while at < size:
-                decoded = decoder.decode(view[at : at + window], _arrival())
-                self._take(decoded.frames)
-                if decoded.consumed:
-                    at += decoded.consumed
-                    window = WINDOW_BYTES
-                elif at + window >= size:
-                    break
-                else:
-                    window = max(decoded.need, 2 * window)
-                progress(at)
             self._take(decoder.finish(_arrival()))
-            progress(size)
         except (NimsError, OSError):
             raise
-        except Exception as error:
-            log.exception("%s: the driver raised near byte %d", path, at)
-            raise LinkError(
-                f"{path}: the driver broke down near byte {at} of {size} ({type(error).__name__}: {error}); "
-                "the rest of the file is left out"
-            ) from error
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._broke_down(path, error)
+        self._retire(decoder)
+        if self.summary.frames == frames_before:
+            self.empty_head = head
+
+    def _decode(self, decoder: StreamDecoder, buffer: ReceiveBuffer) -> int:
+        """Decode what is complete in the buffer; return how many bytes the next call needs."""
+        while True:
+            decoded = decoder.decode(buffer.view, _arrival())
+            buffer.consume(decoded.consumed)
+            self._take(decoded.frames)
+            if not decoded.consumed or len(buffer) < max(decoded.need, 1):
+                return decoded.need
+
+    def _broke_down(self, path: Path, error: Exception) -> None:
+        text = f"{path}: the driver broke down ({type(error).__name__}: {error}); some of the file is left out"
+        if text not in self.summary.errors:
+            log.exception("%s: the driver raised before byte %d of all", path, self.summary.bytes)
+            self.summary.errors.append(text)
+
+    def _retire(self, decoder: StreamDecoder) -> None:
+        self.summary.resyncs += decoder.statistics.resyncs
+        self.summary.skipped_bytes += decoder.statistics.skipped_bytes
+        self.summary.packet_errors.update(decoder.statistics.errors)
 
     def _take(self, frames: list[Frame]) -> None:
         for frame in frames:

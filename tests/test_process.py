@@ -147,7 +147,7 @@ def test_the_wrong_profile_is_found_out(plugins, tmp_path: Path) -> None:
 
 
 class BreaksDown:
-    """A driver with a defect."""
+    """A driver with a defect: it cannot stand an X at the start of what it is shown."""
 
     def __init__(self, context) -> None:
         self.statistics = DecoderStatistics()
@@ -156,7 +156,10 @@ class BreaksDown:
         return b""
 
     def decode(self, view: memoryview, arrival) -> Decoded:
-        raise ZeroDivisionError("its own mistake")
+        if view[:1] == b"X":
+            raise ZeroDivisionError("its own mistake")
+        self.statistics.skipped_bytes += len(view)
+        return Decoded(len(view))
 
     def finish(self, arrival) -> list:
         return []
@@ -168,14 +171,30 @@ class NoSettings(Settings, kw_only=True, frozen=True, forbid_unknown_fields=True
 
 def test_a_driver_that_breaks_down_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.raw"
-    path.write_bytes(b"abc")
+    path.write_bytes(b"X" + bytes(3 * 2**20))
     driver = Driver("broken", "Broken", NoSettings, BreaksDown)
     settings = SonarSettings(profile="broken", link=f"file:{path}")
     summary = process_files([path], settings, Profile(name="broken", title="", driver="broken"), driver)
     assert summary.errors[0] == (
-        f"{path}: the driver broke down near byte 0 of 3 (ZeroDivisionError: its own mistake); "
-        "the rest of the file is left out"
+        f"{path}: the driver broke down (ZeroDivisionError: its own mistake); some of the file is left out"
     )
+    assert summary.skipped_bytes == 2 * 2**20 + 1, "a new decoder goes on behind what was read"
+
+
+class Greedy(BreaksDown):
+    """Wants more than any packet can be."""
+
+    def decode(self, view: memoryview, arrival) -> Decoded:
+        return Decoded(need=2**31)
+
+
+def test_a_driver_that_wants_the_impossible_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"abc")
+    settings = SonarSettings(profile="greedy", link=f"file:{path}")
+    profile = Profile(name="greedy", title="", driver="greedy")
+    summary = process_files([path], settings, profile, Driver("greedy", "Greedy", NoSettings, Greedy))
+    assert summary.errors[0].startswith(f"{path}: the decoder needs 2147483648 bytes at once, the profile allows")
 
 
 def test_a_driver_of_datagrams_reads_no_files(plugins, tmp_path: Path) -> None:
