@@ -17,6 +17,7 @@ from .frame import Arrival, Frame
 from .health import Part
 from .links import DatagramConnection, FileLink, Link, StreamConnection
 from .links.connection import now
+from .links.link import SILENCE_S
 from .plugin_host import PluginHost, make_decoder_context
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ INLINE_BYTES = 64 * 1024
 HEAD_BYTES = 64 * 1024
 """So many bytes without one good packet, or so many seconds of them, and we ask whose they are."""
 HEAD_S = 5.0
+NO_PING = "no ping for"
 LONGEST_PAUSE_S = 10.0
 """A jump in the times of a recording beyond this is not waited for."""
 RATE_WINDOW_S = 10.0
@@ -73,6 +75,7 @@ class Receiver:
         self._arrivals_s: deque[float] = deque(maxlen=256)
         self._last_time_s = float("nan")
         self._last_channel = ""
+        link.taps.append(self._collect)
         self.pings = 0
         self.bad_frames: Counter[str] = Counter()
         self.decoder_crashes = 0
@@ -113,7 +116,6 @@ class Receiver:
         """Decode what is in the buffer; return how many bytes the next call needs."""
         buffer = connection.buffer
         while True:
-            self._collect(buffer.view)
             decoded = await self._decode(buffer.view, connection.arrival)
             if decoded is None:
                 # The same bytes would bring the decoder down again.
@@ -140,7 +142,6 @@ class Receiver:
         await source.send(self._connect(self._decoder))
         while True:
             for datagram in await source.receive():
-                self._collect(datagram.data)
                 decoded = self._guarded(
                     lambda d=datagram: self._decoder.decode_datagram(  # type: ignore[misc, union-attr]
                         d.data, d.sender, d.arrival
@@ -224,16 +225,31 @@ class Receiver:
         self._head.clear()
         self._skipped_before = self._totals().skipped_bytes
 
-    def _collect(self, view: memoryview) -> None:
+    def _collect(self, data: memoryview, sender: str, arrival: Arrival) -> None:
+        """Keep the first bytes of a connection until its first ping; a tap of the link."""
         if not self._good and len(self._head) < HEAD_BYTES:
             if not self._head:
                 self._head_since_s = trio.current_time()
-            self._head += view[: HEAD_BYTES - len(self._head)]
+            self._head += data[: HEAD_BYTES - len(self._head)]
 
-    def look_for_strangers(self) -> None:
-        """Say so when bytes come but no pings, and whose bytes they look like; call it every second or so."""
-        if self._good or not self._head:
+    def look(self) -> None:
+        """Say so when bytes come but no pings; call it every second or so."""
+        if self._good:
+            self._look_for_pings()
+        elif self._head:
+            self._look_for_strangers()
+
+    def _look_for_pings(self) -> None:
+        frame, part = self._sonar.last_frame, self._part
+        if frame is None or not self._link.is_live:
             return
+        age_s = now().monotonic_s - frame.received_monotonic_s
+        # Without any bytes it is the link that says so.
+        if age_s >= SILENCE_S and (part.state == "running" or part.detail.startswith(NO_PING)):
+            part.set("waiting", f"{NO_PING} {age_s:.0f} s, though data come: is the sonar pinging?")
+
+    def _look_for_strangers(self) -> None:
+        """Find out whose bytes they are that are not the driver's."""
         if len(self._head) < HEAD_BYTES and trio.current_time() - self._head_since_s < HEAD_S:
             return
         looks_like = self._plugins.recognise(bytes(self._head))

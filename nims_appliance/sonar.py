@@ -213,7 +213,7 @@ class SonarRunner:
         with scope:
             while True:
                 await trio.sleep(1)
-                self._receiver.look_for_strangers()
+                self._receiver.look()
 
     def statistics(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able values."""

@@ -339,6 +339,26 @@ async def test_nobodys_bytes_are_said_to_be_nobodys(tmp_path: Path, fast_clock) 
         nursery.cancel_scope.cancel()
 
 
+async def test_a_sonar_that_sends_but_does_not_ping_is_shown_as_waiting(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("nims_appliance.receiver.SILENCE_S", 0.2)
+
+    async def standby(stream: trio.SocketStream) -> None:
+        await stream.send_all(ping(1))
+        with suppress(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(b"standing by")
+                await trio.sleep(0.05)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, standby, 0, host="127.0.0.1"))
+        rig = Rig(tmp_path, f"tcp://127.0.0.1:{listener.socket.getsockname()[1]}")
+        async with running(rig):
+            await rig.until(lambda: rig.part.state == "running")
+            await rig.until(lambda: rig.part.state == "waiting")
+            assert rig.part.detail.startswith("no ping for ")
+        nursery.cancel_scope.cancel()
+
+
 def m3_packet(number: int, shape: tuple[int, int] = (300, 64)) -> bytes:
     rng = np.random.default_rng(number)
     samples = (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
