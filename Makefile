@@ -52,7 +52,7 @@ lint: .venv/built
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/cython-lint $(filter %.pyx %.pxd,$(KERNELS))
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint $(filter %.pyx %.pxd,$(KERNELS))
 
 ## bench: measure decoding, the bus, detection, tracking, latency, start, size and memory
 bench: .venv/built .venv/bench-ready dist/nims.pyz
