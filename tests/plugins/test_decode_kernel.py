@@ -139,6 +139,20 @@ def test_arrays_that_do_not_fit_are_refused():
         to_intensity(bytes(32), np.zeros((0, 8), np.float32), offset=0, line_bytes=8, element="u8")
 
 
-@given(st.binary(max_size=60), st.binary(min_size=1, max_size=3), st.integers(0, 70))
+SIMILAR = st.lists(st.integers(0, 1), max_size=80).map(bytes)
+
+
+@given(
+    st.one_of(st.binary(max_size=60), SIMILAR),
+    st.one_of(st.binary(max_size=6), SIMILAR.map(lambda pattern: pattern[:7])).filter(len),
+    st.integers(0, 90),
+)
 def test_find_is_bytes_find(wire, pattern, start):
-    assert find(memoryview(wire), pattern, start) == (wire.find(pattern, start) if start < len(wire) else -1)
+    assert find(memoryview(wire), pattern, start) == wire.find(pattern, start)
+
+
+def test_find_refuses_what_has_no_answer():
+    with pytest.raises(ValueError, match="expected a pattern"):
+        find(b"abc", b"")
+    with pytest.raises(ValueError, match="a start that is not negative"):
+        find(b"abc", b"a", -1)
