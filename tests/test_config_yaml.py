@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nims_appliance.config_yaml import MAX_BYTES, Document, dump_document, leaves, merge, parse_scalar, read_document
@@ -26,6 +27,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_what_is_written_is_read_back_the_same(values):
     document = read_document(dump_document(values), "x")
@@ -46,11 +48,13 @@ def test_no_text_of_yaml_signs_raises(text):
     assert isinstance(read_document(text, "x"), Document)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_json_reads_as_json(values):
-    import json
-
-    document = read_document(json.dumps(values, ensure_ascii=False).replace("\x7f", "\\u007f"), "x")
+    text = json.dumps(values, ensure_ascii=False)
+    for character in "\x7f\x85\u2028\u2029":  # line breaks and a control character, to YAML
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    document = read_document(text, "x")
     if not document.errors:
         assert document.values == values
 
