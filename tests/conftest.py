@@ -7,11 +7,16 @@ import os
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
 
 DEADLINE_S = 30.0
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("nims", deadline=None)
+hypothesis.settings.load_profile("nims")
 
 
 @pytest.hookimpl(tryfirst=True)
