@@ -31,6 +31,8 @@ QUEUED_FRAMES = 32
 """Frames that may wait for the analysis: 0.8 s at 40 Hz, 50 MB at 256 x 1500."""
 PICTURE_WAITS_S = 0.05
 """A picture waits so long for the tracks of its ping: sending it to many browsers at once would hold them up."""
+NOTE_INTERVAL_S = 60.0
+"""Notes of one kind are logged no more often."""
 RESTART_SETTINGS = ("profile", "link", "driver", "mounting", "enabled")
 """A change of these starts the sonar anew; the others take effect at the next ping."""
 
@@ -68,6 +70,7 @@ class SonarRunner:
         self._metrics_used = sonar.settings.metrics
         self._latencies_s: deque[float] = deque(maxlen=1000)
         self._notes: deque[str] = deque(maxlen=5)
+        self._noted_s: dict[str, float] = {}
         self._frames: Subscription[Frame] | None = None
         self._display_failures = 0
         self._analysed = 0.0
@@ -164,8 +167,12 @@ class SonarRunner:
         if result is None or self._context.results.closed:
             return
         for note in result.notes:
-            log.info("%s: ping %d: %s", self._sonar.name, result.ping_number, note)
             self._notes.append(note)
+            kind = note.rstrip("0123456789.+- dB")
+            now_s = trio.current_time()
+            if now_s >= self._noted_s.get(kind, -math.inf) + NOTE_INTERVAL_S:
+                self._noted_s[kind] = now_s
+                log.info("%s: ping %d: %s", self._sonar.name, result.ping_number, note)
         self._context.results.publish(result)
 
     async def _measure(self, frames: Subscription[Frame]) -> None:

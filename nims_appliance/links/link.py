@@ -80,6 +80,7 @@ class Link:
         self._simulators = simulators or {}
         self._backoff = Backoff()
         self._good = False
+        self._logged = ""
         self._connection: Connection | None = None
         self._bytes_before = 0
 
@@ -102,6 +103,9 @@ class Link:
     def good_data(self) -> None:
         """Say that a ping was decoded: the next lost connection is retried at once."""
         self._good = True
+        if self._logged:
+            log.info("%s: pings again", self.settings)
+            self._logged = ""
 
     async def run(self, session: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect again and again, and run `session` on each connection; return when a file has been played.
@@ -164,8 +168,10 @@ class Link:
                     await trio.lowlevel.checkpoint()
                     continue
             delay_s = self._backoff.next_s()
-            if reason != self.last_error:
+            if reason != self._logged:
+                # Once for each reason: a sonar may be switched off for months.
                 log.warning("%s: %s; trying again", self.settings, reason)
+                self._logged = reason
             self.last_error = reason
             self._report("waiting", f"{reason}; trying again every {max(delay_s, 1):.0f} s")
             await trio.sleep(delay_s)
@@ -181,7 +187,7 @@ class Link:
 
     def _on_silence(self, silent_s: float) -> None:
         if silent_s >= RECONNECT_AFTER_S:
-            raise LinkError(f"no data for {silent_s:.0f} s")
+            raise LinkError(f"no data for {RECONNECT_AFTER_S:.0f} s")
         if silent_s >= SILENCE_S:
             hint = ""
             if isinstance(self._connection, UdpConnection) and self._connection.foreign:

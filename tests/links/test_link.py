@@ -115,7 +115,7 @@ async def test_a_refused_connection_is_retried_until_the_sonar_is_there(fast_clo
     assert received == [b"ping"]
 
 
-async def test_a_sonar_that_was_unplugged_is_found_again(fast_clock) -> None:
+async def test_a_sonar_that_was_unplugged_is_found_again(fast_clock, caplog) -> None:
     connections = 0
 
     async def sonar(stream: trio.SocketStream) -> None:
@@ -141,6 +141,27 @@ async def test_a_sonar_that_was_unplugged_is_found_again(fast_clock) -> None:
         nursery.cancel_scope.cancel()
     assert link.connects >= 2
     assert b"ping2" in received
+    assert "closed the connection; trying again" in caplog.text
+
+
+async def test_a_sonar_that_stays_away_is_logged_once(fast_clock, caplog) -> None:
+    caplog.set_level("INFO")
+    port = free_port()
+    link, _ = make_link(f"tcp://127.0.0.1:{port}")
+
+    async def sonar(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"ping")
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, lambda connection: collect_into([], link, connection))
+        await trio.sleep(20)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        await nursery.start(serve, sonar, port)
+        while len(caplog.records) < 2:
+            await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert caplog.records[1].getMessage() == f"tcp://127.0.0.1:{port}: pings again"
 
 
 async def test_a_silent_sonar_is_shown_and_connected_to_again(fast_clock) -> None:
