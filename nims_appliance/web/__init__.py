@@ -1,0 +1,1 @@
+"""Pages, sockets and API for browsers and programs on the local network."""

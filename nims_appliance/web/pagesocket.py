@@ -47,7 +47,10 @@ def describe_config(config: ConfigStore) -> dict[str, Any]:
         "values": values,
         "schema": config.schema(),
         "origins": {key: config.origin(key) for key in flatten(values)},
-        "drivers": {name: profile.driver for name, profile in config.plugins.profiles.items()},
+        "profiles": {
+            name: {"title": profile.title, "driver": profile.driver, "default_link": profile.default_link}
+            for name, profile in config.plugins.profiles.items()
+        },
         "errors": list(config.errors),
         "warnings": list(config.warnings),
     }

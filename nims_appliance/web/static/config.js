@@ -16,7 +16,17 @@ let saving = null;
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const show = (value) => (value === null ? "value below" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
+let loading = null;
+
+/** Loads and draws the configuration; calls that come while it loads share the next run. */
 async function load() {
+  if (loading) return (loading.again ??= loading.run.then(load));
+  loading = { run: null, again: null };
+  loading.run = draw().finally(() => (loading = null));
+  return loading.run;
+}
+
+async function draw() {
   const response = await fetch("/api/v1/config");
   const config = await response.json();
   if (!response.ok) throw new Error(config.error);
@@ -32,12 +42,14 @@ async function load() {
       field.row.classList.add("pushed");
     }
   }
+  offerProfiles(config.profiles);
   const problems = [...config.errors, ...config.warnings];
   problemsElement.hidden = !problems.length;
   const list = document.createElement("ul");
   list.append(...problems.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   problemsElement.replaceChildren(config.errors.length ? "Safe mode: no sonar runs until this is repaired." : "Ignored:", list);
   tellPending();
+  if (location.hash === "#add" && !before.size) addForm.scrollIntoView();
 }
 
 function typed(field) {
@@ -108,6 +120,40 @@ document.getElementById("discard").onclick = () => {
   pending.clear();
   tellPending();
 };
+
+const addForm = document.getElementById("add");
+
+/** Offers the known profiles; the link that a profile usually has is proposed. */
+function offerProfiles(profiles) {
+  const { profile, link } = addForm.elements;
+  const chosen = profile.value;
+  const options = Object.entries(profiles).sort().map(([name, { title }]) => new Option(title, name));
+  profile.replaceChildren(...options);
+  if (chosen in profiles) profile.value = chosen;
+  const propose = () => {
+    if (!link.value || link.dataset.proposed === link.value) {
+      link.value = link.dataset.proposed = profiles[profile.value]?.default_link ?? "";
+    }
+  };
+  profile.onchange = propose;
+  propose();
+}
+
+addForm.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { name, profile, link } = addForm.elements;
+  const key = `sonars.${name.value.trim()}`;
+  const changes = { [`${key}.profile`]: profile.value, [`${key}.link`]: link.value.trim() };
+  const response = await fetch("/api/v1/config", {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ changes }),
+  });
+  const complaint = addForm.querySelector(".error");
+  complaint.hidden = response.ok;
+  if (response.ok) addForm.reset();
+  else complaint.textContent = (await response.json()).error;
+});
 
 addEventListener("beforeunload", (event) => pending.size && event.preventDefault());
 

@@ -59,10 +59,9 @@ class Field {
     const help = element("p", { className: "help", id: `${id}-help`, textContent: helpOf(schema) });
     this.row = element(
       "div", { className: "field" },
-      element("div", {}, element("label", { htmlFor: id, textContent: schema.title ?? title(name) }), unit, this.origin),
+      element("div", {}, element("label", { htmlFor: id, textContent: schema.title ?? title(name) }), unit, element("p", { className: "from" }, this.origin, this.reset)),
       this.input, help, this.error,
     );
-    this.origin.after(this.reset);
     this.input.setAttribute("aria-describedby", `${help.id} ${this.error.id}`);
     this.input.addEventListener("input", () => onInput(this));
   }
@@ -165,7 +164,7 @@ export function drawForm(parent, config, onInput, onReset) {
 
   /** The settings of a sonar's driver have a schema of their own, once it is known which driver it is. */
   function withDriver(schema, value) {
-    const driver = config.drivers?.[value.profile];
+    const driver = config.profiles[value.profile]?.driver;
     const own = driver && root.$defs[`driver ${driver}`];
     if (!own || !schema.properties?.driver) return schema;
     return { ...schema, properties: { ...schema.properties, driver: { ...own, title: "Driver" } } };
@@ -183,7 +182,7 @@ export function drawForm(parent, config, onInput, onReset) {
   }
 
   function addField(container, key, name, schema, value) {
-    if (/^sonars\.[^.]+\.profile$/.test(key) && config.drivers) schema = { ...schema, enum: Object.keys(config.drivers).sort() };
+    if (/^sonars\.[^.]+\.profile$/.test(key)) schema = { ...schema, enum: Object.keys(config.profiles).sort() };
     const field = new Field(key, name, schema, onInput, onReset);
     field.show(value === undefined ? schema.default : value, config.origins[key] ?? "default");
     fields.set(key, field);

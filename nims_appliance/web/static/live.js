@@ -43,6 +43,9 @@ function takeState(message) {
     const text = document.createElement("p");
     text.textContent = message.errors.length ? "No sonar runs until the configuration is repaired." : "No sonar is configured yet.";
     empty.append(text);
+    if (!message.errors.length) {
+      empty.append(Object.assign(document.createElement("a"), { href: "/config.html#add", textContent: "Add a sonar" }));
+    }
     panesElement.append(empty);
   }
   showProblems(message);

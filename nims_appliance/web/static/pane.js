@@ -18,6 +18,7 @@ export class Pane {
   #channels = new Map(); // channel -> {view, canvas, picture, fresh}
   #channel = null;
   #tracks = new TrackHistory();
+  #counting = false;
   #arrivals = []; // {frame, received_utc_s, atS}
   #overlay;
   #size = { width: 0, height: 0 };
@@ -60,7 +61,9 @@ export class Pane {
     channel.picture = picture;
     channel.fresh = true;
     this.#last = head;
-    this.#arrivals.push({ frame: head.frame, received_utc_s: head.received_utc_s, atS: nowS });
+    // The first one may have been kept for late viewers: nothing was missed between it and the next.
+    if (this.#counting) this.#arrivals.push({ frame: head.frame, received_utc_s: head.received_utc_s, atS: nowS });
+    this.#counting = true;
     this.#dirty = true;
   }
 
@@ -162,6 +165,7 @@ export class Pane {
   /** The page was hidden, so pings were not shown on purpose: begin to count anew. */
   forgetArrivals() {
     this.#arrivals = [];
+    this.#counting = false;
   }
 
   redraw() {
