@@ -33,6 +33,8 @@ GLINT = 0.2
 """Standard deviation of the apparent place of an extended target, in its lengths: radar's angular glint, 0.15..0.25."""
 MOST_EXCEEDANCE = 500.0
 """27 dB above the noise: a stronger echo is no better proof that it is no noise."""
+ODD_PINGS = 3
+"""So many pings of another level in a row, and the sounder was switched over."""
 HALF = 10.0**-0.6
 """-6 dB."""
 
@@ -45,6 +47,7 @@ class SingleTargetDetector:
         self._criteria = settings.single_target
         self._background = _RangeBackground(settings.detector.background_s)
         self._notes: list[str] = []
+        self._odd_pings = 0
 
     def notes(self) -> list[str]:
         """Return and forget what happened in the last ping."""
@@ -62,8 +65,17 @@ class SingleTargetDetector:
             self._notes.append("geometry changed")
         pulse_samples = _pulse_samples(frame)
         threshold = self._background.threshold(self._settings.false_alarms_per_ping * pulse_samples / len(power))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(power > 0.0, power / self._background.mean, 0.0)
+        ratio = self._background.ratio(power)
+        if self._background.is_of_another_level(ratio, threshold):
+            self._odd_pings += 1
+            if self._odd_pings < ODD_PINGS:
+                # A burst of interference, or a ping without echoes: nothing is learnt from it.
+                self._notes.append("flooded")
+                return np.zeros(0, DETECTION)
+            self._notes.append("level changed")
+            self._background.restart()
+            threshold, ratio = math.inf, np.zeros(len(power))
+        self._odd_pings = 0
         exceedance = self._background.exceedance(ratio)
         self._background.update(power, threshold, frame.time_s)
 
@@ -119,7 +131,7 @@ class _RangeBackground:
         self._time_s = math.nan
         self._interval_s = 0.0
         self._pings = 0
-        self.mean = np.empty(0)
+        self._mean = np.empty(0)
 
     def fit(self, frame: Frame) -> bool:
         """Start anew if the ping is not comparable with the ones before; return whether there were such."""
@@ -133,9 +145,26 @@ class _RangeBackground:
             return False
         had_pings = self._pings > 0
         self._range_m, self._transmission = frame.range_m, transmission
-        self._time_s, self._interval_s, self._pings = math.nan, 0.0, 0
-        self.mean = np.zeros(len(frame.range_m))
+        self._time_s, self._interval_s = math.nan, 0.0
+        self.restart()
         return had_pings
+
+    def restart(self) -> None:
+        """Forget the mean."""
+        self._pings = 0
+        self._mean = np.zeros(len(self._range_m))
+
+    def ratio(self, power: np.ndarray) -> np.ndarray:
+        """Return power over its mean; 0 where no mean is known, because nothing was received there yet."""
+        return np.divide(power, self._mean, out=np.zeros(len(power)), where=self._mean > 0.0)
+
+    def is_of_another_level(self, ratio: np.ndarray, threshold: float) -> bool:
+        """Whether half of the ping is as far above its mean, or below, as noise almost never is."""
+        known = ratio[self._mean > 0.0]
+        if not len(known) or not math.isfinite(threshold):
+            return False
+        limit = max(threshold, 4.0)
+        return not 0.5 / limit < float(np.median(known)) < limit
 
     def threshold(self, rate: float) -> float:
         """Return the ratio to the mean that exponential noise exceeds with a probability, given how many pings it has.
@@ -162,8 +191,8 @@ class _RangeBackground:
         memory_pings = self._memory_s / self._interval_s if self._interval_s else FEW_PINGS
         self._pings = min(self._pings + 1, max(math.ceil(memory_pings), FEW_PINGS))
         if math.isfinite(threshold):
-            power = np.minimum(power, threshold * self.mean)
-        self.mean += (power - self.mean) / self._pings
+            power = np.where(self._mean > 0.0, np.minimum(power, threshold * self._mean), power)
+        self._mean += (power - self._mean) / self._pings
 
 
 @dataclass(frozen=True, slots=True)

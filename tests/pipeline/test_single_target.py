@@ -241,6 +241,32 @@ def test_noise_alone_gives_no_more_than_the_allowed_false_alarms() -> None:
     assert alarms <= 150 * 1.0
 
 
+@pytest.mark.parametrize(
+    "before", [0.0, 1e-25, 1e-4, 1e4], ids=["nothing", "almost nothing", "40 dB less", "40 dB more"]
+)
+def test_another_level_makes_no_storm(before: float) -> None:
+    detector = make_detector(min_ts_db=-200.0)
+    for number in range(30):
+        frame = make_frame(number)
+        frame.intensity[:] *= np.float32(before)
+        detector.detect(frame)
+    detector.notes()
+    alarms = sum(len(detector.detect(make_frame(number))) for number in range(30, 80))
+    assert alarms <= 5
+    assert before == 0.0 or "level changed" in detector.notes()
+    found = detector.detect(make_frame(80, [(7.2, 0.0, 0.0, -40.0)]))
+    assert found["range_m"] == pytest.approx([7.2], abs=CELL_M)
+
+
+def test_a_range_without_power_is_learnt_when_it_comes() -> None:
+    detector = make_detector(min_ts_db=-200.0)
+    for number in range(30):
+        frame = make_frame(number)
+        frame.intensity[250:350] = 0.0
+        detector.detect(frame)
+    assert sum(len(detector.detect(make_frame(number))) for number in range(30, 80)) <= 5
+
+
 def test_gap_and_clock_step_do_not_forget_the_background() -> None:
     detector = make_detector()
     wall = [(12.0, 0.01, 0.0, -20.0)]
