@@ -122,9 +122,16 @@ def _smooth(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
 
 
 def _ring(blocks: np.ndarray) -> np.ndarray:
-    """Return the mean over 5 x 5 blocks without the middle one, where an animal would be."""
-    padded = np.pad(blocks, 2, mode="edge")
+    """Return the level around each block: of the eight neighbours, or of the two nearer and two farther if greater.
+
+    The middle block, where an animal would be, is left out. At long range a beam is wider than many a cloud of bubbles:
+    there only the cells of the same bearing tell.
+    """
     rows, columns = blocks.shape
-    across = sum(padded[:, i : i + columns] for i in range(5))
-    total = sum(across[i : i + rows] for i in range(5))
-    return (total - blocks) / 24
+    padded = np.pad(blocks, 2, mode="edge")
+    wide = padded[1:-1, 1:-1]
+    across = wide[:, :columns] + wide[:, 1 : 1 + columns] + wide[:, 2 : 2 + columns]
+    eight = (across[:rows] + across[1 : 1 + rows] + across[2 : 2 + rows] - blocks) / 8
+    tall = padded[:, 2:-2]
+    four = (tall[:rows] + tall[1 : 1 + rows] + tall[3 : 3 + rows] + tall[4 : 4 + rows]) / 4
+    return np.maximum(eight, four)

@@ -26,6 +26,8 @@ from .results import DETECTION
 
 CANDIDATE_SHARE = 0.4
 """Candidates reach down to this fraction of the threshold (-4 dB)."""
+UNSURE_PINGS = 30
+"""Until so many pings have been learnt there are no candidates."""
 USUAL_INTERVAL_S = 0.1
 """Stands in for the time between pings before two have come from a sonar that does not tell."""
 
@@ -75,7 +77,8 @@ class AdaptiveDetector:
         # the mean of few pings is itself uncertain: a ratio is then F rather than exponentially distributed
         pings = min(self._background.pings, 2 * self._settings.background_s / interval_s)
         threshold = min(pings * math.expm1(min(threshold / pings, 50.0)), 1e6)
-        low = min(max(CANDIDATE_SHARE * threshold, 2.0), threshold)
+        # an error of the background is the same in every ping: until it is small, what is weak proves nothing
+        low = min(max(CANDIDATE_SHARE * threshold, 2.0), threshold) if pings > UNSURE_PINGS else threshold
         peaks, more = find_peaks(
             self._background.ratio, self._background.scale, *self._background.block, low, *self._spread.reach()
         )
@@ -88,7 +91,7 @@ class AdaptiveDetector:
             kept = np.argpartition(peaks["value"], -self._settings.max_detections)[-self._settings.max_detections :]
             peaks = peaks[np.sort(kept)]
         out = self._geometry.describe(frame, peaks, self._spread)
-        out["exceedance"] = self._tail.exceedance(peaks["value"])
+        out["exceedance"] = pings * np.log1p(self._tail.exceedance(peaks["value"]) / pings)
         out["candidate"] = peaks["value"] <= threshold
         if not out["candidate"].all():
             groups = group_cells(self._background.ratio, frame.intensity, low)

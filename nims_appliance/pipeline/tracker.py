@@ -91,7 +91,7 @@ class ScoreTracker:
             elapsed_s = math.nan
         dt_s = max(elapsed_s, 0.0) if math.isfinite(elapsed_s) else 0.0
         self._time_s = (
-            frame.time_s if not dt_s == 0.0 or not math.isfinite(self._time_s) else max(frame.time_s, self._time_s)
+            frame.time_s if dt_s > 0.0 or not math.isfinite(self._time_s) else max(frame.time_s, self._time_s)
         )
         if dt_s > 0:
             self._interval_s = (
@@ -232,7 +232,7 @@ class ScoreTracker:
         """
         table, axes = self._table, self._axes
         age_s = table["age_s"][new]
-        old = np.flatnonzero((table["id"] > 0) & (table["gap_s"] >= age_s))
+        old = np.flatnonzero((table["id"] > 0) & (table["gap_s"] >= age_s) & ~table["merged"])
         if not len(old):
             return -1
         away_s = np.maximum(table["gap_s"][old] - age_s, 0.0)
