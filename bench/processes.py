@@ -21,7 +21,8 @@ TRACKS = re.compile(r"tracks for programs: .*?(\d+)$", re.MULTILINE)
 
 def command() -> list[str]:
     """Return how the appliance is started: the zipapp where it has been built, else this checkout."""
-    return [sys.executable, str(ZIPAPP)] if ZIPAPP.exists() else [sys.executable, "-m", "nims_appliance"]
+    # -I as in the zipapp's first line: nothing from outside replaces what is bundled.
+    return [sys.executable, "-I", str(ZIPAPP)] if ZIPAPP.exists() else [sys.executable, "-m", "nims_appliance"]
 
 
 class Appliance:
