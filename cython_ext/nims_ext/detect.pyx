@@ -51,7 +51,8 @@ cdef extern from *:
     """
     void nims_detect_row(
         const float *power, float *mean, float *ratio, const float *scale, float *sums, long count, float gain,
-        float floor, float share, float held_share, float held_above, float clip, float inverse_clipped_mean, float most,
+        float floor, float share, float held_share, float held_above, float clip, float inverse_clipped_mean,
+        float most,
     ) noexcept nogil
     int nims_detect_any(const float *row, long count, float threshold) noexcept nogil
 
@@ -226,6 +227,7 @@ def find_peaks(
                     break
     return result[:count].copy(), more
 
+
 GROUP = np.dtype(
     [
         ("cells", "i4"),
@@ -329,7 +331,8 @@ def group_cells(const float[:, ::1] statistic, const float[:, ::1] intensity, fl
     """
     cdef int rows = <int>statistic.shape[0], columns = <int>statistic.shape[1], count, groups = 0, i, j, column
     if intensity.shape[0] != rows or intensity.shape[1] != columns:
-        raise ValueError(f"expected intensity of shape {(rows, columns)}, got {(intensity.shape[0], intensity.shape[1])}")
+        given = (intensity.shape[0], intensity.shape[1])
+        raise ValueError(f"expected intensity of shape {(rows, columns)}, got {given}")
     cdef Run *runs = <Run *>malloc(max(max_runs, 1) * sizeof(Run))
     cdef int *label = NULL
     cdef Group *group

@@ -18,7 +18,7 @@ cdef Py_ssize_t MAX_SIZES = 16  # a damaged stream may ask for ever new sizes; u
 
 
 cdef class _Block:
-    """Owner of one piece of memory. Arrays (and their views) keep it alive; when the last dies, the pool has it back."""
+    """Owner of one piece of memory. Arrays (and their views) keep it alive; when the last dies, the pool has it."""
 
     cdef void *memory
     cdef size_t capacity

@@ -11,7 +11,9 @@ from libc.stdlib cimport free, malloc, realloc
 
 import numpy as np
 
-PAIR = np.dtype([("track", "i4"), ("detection", "i4"), ("explanation", "i4"), ("padding", "i4"), ("place", "f8"), ("gain", "f8")])
+PAIR = np.dtype(
+    [("track", "i4"), ("detection", "i4"), ("explanation", "i4"), ("padding", "i4"), ("place", "f8"), ("gain", "f8")]
+)
 """A detection that may belong to a track, as `find_pairs` returns it."""
 
 POINT, BODY, TURN = 0, 1, 2
