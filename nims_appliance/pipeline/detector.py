@@ -23,6 +23,7 @@ from .chain import Detector
 from .clutter import TailModel
 from .geometry import Geometry, PointSpread
 from .results import DETECTION
+from .single_target import SingleTargetDetector
 
 CANDIDATE_SHARE = 0.4
 """Candidates reach down to this fraction of the threshold (-4 dB)."""
@@ -119,6 +120,26 @@ class AdaptiveDetector:
         return frame.ping_interval_s if 0 < frame.ping_interval_s < 60.0 else USUAL_INTERVAL_S
 
 
+class KindDetector:
+    """Detects with what fits the kind of ping: single targets where it carries angles, else pictures of any width."""
+
+    def __init__(self, settings: SonarSettings) -> None:
+        self._settings = settings
+        self._split_beam: bool | None = None
+        self._detector: Detector = AdaptiveDetector(settings)
+
+    def notes(self) -> list[str]:
+        """Return and forget what happened in the last ping."""
+        return self._detector.notes()
+
+    def detect(self, frame: Frame) -> np.ndarray:
+        """Return the detections of the ping; another kind of ping starts a new detector."""
+        if frame.is_split_beam != self._split_beam:
+            self._split_beam = frame.is_split_beam
+            self._detector = (SingleTargetDetector if frame.is_split_beam else AdaptiveDetector)(self._settings)
+        return self._detector.detect(frame)
+
+
 def make_detector(settings: SonarSettings) -> Detector:
     """Return the detector that the settings describe."""
-    return AdaptiveDetector(settings)
+    return KindDetector(settings)

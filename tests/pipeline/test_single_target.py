@@ -15,6 +15,7 @@ from nims_ek60 import nims_drivers
 from nims_appliance.acoustics.calibration import beam_compensation_db, ts_linear
 from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Calibration, Frame
+from nims_appliance.pipeline.detector import make_detector as detector_of_chain
 from nims_appliance.pipeline.results import DETECTION
 from nims_appliance.pipeline.single_target import SingleTargetDetector
 from nims_appliance.profile import Profile
@@ -365,6 +366,18 @@ def test_any_ping_gives_finite_detections_in_order(seed: int, samples: int, leve
         assert (np.diff(found["range_m"]) > 0).all()
         for name in ("range_sd_m", "bearing_sd_rad", "elevation_sd_rad", "length_m"):
             assert (found[name] > 0).all()
+
+
+def test_chain_chooses_by_the_kind_of_ping() -> None:
+    chain = detector_of_chain(SonarSettings(profile="simrad-ek60", link=""))
+    for number in range(50):
+        chain.detect(make_frame(number))
+    (target,) = chain.detect(make_frame(50, [(7.2, 0.03, -0.02, -40.0)]))
+    assert target["elevation_rad"] == pytest.approx(-0.02, abs=1e-3)
+    for number in range(51, 60):
+        plain = dataclasses.replace(make_frame(number), along_rad=None, athwart_rad=None)
+        assert np.isnan(chain.detect(plain)["elevation_rad"]).all()
+    assert len(chain.detect(make_frame(60))) == 0
 
 
 def test_fish_of_a_real_recording(recordings: Path) -> None:
