@@ -26,7 +26,7 @@ cdef extern from *:
             most[i] = row[i] > most[i] ? row[i] : most[i];
     }
 
-    /* log2 from the exponent bits and a near-minimax polynomial of the mantissa: within 2e-5 of an octave, i.e. 1e-4 dB.
+    /* log2 from the exponent bits and a near-minimax polynomial of the mantissa: within 2e-5 octaves, or 1e-4 dB.
        Zero and subnormal numbers come out near -380 dB, infinity near 385 dB: both are clamped. */
     NIMS_DISPLAY_CLONES static void nims_display_quantise(
         const float *restrict power, uint8_t *restrict out, long count, float db_min, float steps_per_db)
