@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .pipeline.classify import Classifier
 
 
+OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "doctor")
+
+
 @dataclass(slots=True)
 class PluginRecord:
     """One plugin as people see it."""
@@ -132,6 +135,8 @@ class Offers:
         import click
 
         _check_type(command, click.Command)
+        if command.name in OWN_COMMANDS:
+            raise PluginError(f"command {command.name!r}: the appliance has one of that name; choose another")
         name = self._claim("command", command.name, plugin)
         self.commands[name] = command
         return name

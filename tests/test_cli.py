@@ -24,6 +24,7 @@ from nims_appliance.cli.common import parse_settings
 from nims_appliance.cli.run import parse_sonar
 from nims_appliance.data_folder import default_data, lock_data
 from nims_appliance.errors import ConfigError
+from nims_appliance.plugin_offers import OWN_COMMANDS
 
 ENVIRON = {key: value for key, value in os.environ.items() if not key.startswith(("NIMS_", "PYTEST"))}
 FIXTURES = Path(__file__).parent / "plugins_fixtures"
@@ -134,6 +135,16 @@ def test_plugins_with_an_error_are_listed_and_counted_in_the_exit_code(run, tmp_
     assert "error: bad: cannot be loaded: it needs the package 'no_such_sdk'" in result.stdout
     (bad,) = [entry for entry in json.loads(run("plugins", "--json", "--data", tmp_path).stdout) if entry["error"]]
     assert bad["name"] == "bad"
+
+
+def test_command_of_a_plugin_cannot_replace_one_of_the_appliance(run, tmp_path):
+    assert list(OWN_COMMANDS) == list(_COMMANDS)
+    (tmp_path / "plugins").mkdir()
+    text = "import click\nfrom nims_appliance.hookspecs import hookimpl\n"
+    text += "@hookimpl\ndef nims_commands(): return [click.Command('run')]\n"
+    (tmp_path / "plugins" / "greedy.py").write_text(text)
+    result = run("plugins", "--data", tmp_path)
+    assert "greedy: nims_commands: command 'run': the appliance has one of that name" in result.stdout
 
 
 def test_command_of_a_plugin_runs(run, tmp_path):
