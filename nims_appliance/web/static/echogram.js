@@ -28,8 +28,8 @@ export class EchogramView {
     const changed =
       last &&
       (last.rows !== head.rows || last.range_first_m !== head.range_first_m || last.range_last_m !== head.range_last_m);
-    if (!last || changed || head.time_s < last.time_s - 1) {
-      // Another range, or a recording that begins again: columns beside each other would not fit.
+    if (!last || changed || head.frame <= last.frame) {
+      // Another range or another run of the sonar: columns beside each other would not fit.
       this.#columns = [];
       this.#count = 0;
       this.#ring.width = COLUMNS;
@@ -84,19 +84,19 @@ export class EchogramView {
     }
     const visible = this.#columns.slice(this.#columns.length - shown);
     const firstX = area.left + area.width - shown * COLUMN_PX + COLUMN_PX / 2;
-    const columns = visible.map(({ head }, i) => ({ x: firstX + i * COLUMN_PX, time_s: head.time_s }));
-    return { ...area, head: this.#columns.at(-1).head, columns, xOf: (timeS) => columnAt(columns, timeS) };
+    const columns = visible.map(({ head }, i) => ({ x: firstX + i * COLUMN_PX, frame: head.frame, time_s: head.time_s }));
+    return { ...area, head: this.#columns.at(-1).head, columns, xOf: (frame) => columnAt(columns, frame) };
   }
 }
 
-/** The x of the column of a time; null when it is older than all of them. */
-function columnAt(columns, timeS) {
-  if (!columns.length || timeS < columns[0].time_s - 1e-6) return null;
+/** The x of the column of a frame number; null when it is older than all of them. */
+function columnAt(columns, frame) {
+  if (!columns.length || frame < columns[0].frame) return null;
   let low = 0;
   let high = columns.length - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (columns[middle].time_s <= timeS + 1e-6) low = middle;
+    if (columns[middle].frame <= frame) low = middle;
     else high = middle - 1;
   }
   return columns[low].x;

@@ -186,7 +186,7 @@ export function drawEchogramGrid(context, { left, top, width, height, head, colu
   context.restore();
 }
 
-/** Tracks over time and range. `xOf(time_s)` gives the column, or null left of the picture. */
+/** Tracks over pings and range. `xOf(frame)` gives the column, or null left of the picture. */
 export function drawEchogramTracks(context, { left, top, width, height, head, xOf }, tracks) {
   const y = (range) => top + ((range - head.range_first_m) / (head.range_last_m - head.range_first_m)) * height;
   context.save();
@@ -198,7 +198,7 @@ export function drawEchogramTracks(context, { left, top, width, height, head, xO
   context.textAlign = "left";
   const labels = new Labels([[0, -13], [0, 13]]);
   for (const track of tracks) {
-    const points = track.points.map((point) => [xOf(point.time_s), y(point.range_m)]).filter(([x]) => x !== null);
+    const points = track.points.map((point) => [xOf(point.frame), y(point.range_m)]).filter(([x]) => x !== null);
     if (!points.length) continue;
     context.globalAlpha = track.ended ? 0.75 : 1;
     context.beginPath();

@@ -17,6 +17,7 @@ export class Pane {
   #name;
   #channels = new Map(); // channel -> {view, canvas, picture, fresh}
   #channel = null;
+  #chosen = false; // by a person; until then the channel that is searched for tracks is shown
   #tracks = new TrackHistory();
   #counting = false;
   #arrivals = []; // {frame, received_utc_s, atS}
@@ -38,7 +39,10 @@ export class Pane {
     };
     this.#parts.title.textContent = name;
     this.element.dataset.sonar = name;
-    this.#parts.channel.onchange = () => this.#show(this.#parts.channel.value);
+    this.#parts.channel.onchange = () => {
+      this.#chosen = true;
+      this.#show(this.#parts.channel.value);
+    };
     this.#overlay = document.createElement("canvas");
     this.#overlay.setAttribute("aria-hidden", "true");
     this.#parts.view.append(this.#overlay);
@@ -87,16 +91,13 @@ export class Pane {
   #show(name) {
     this.#channel = name;
     this.#parts.channel.value = name;
-    for (const [key, channel] of this.#channels) channel.view && this.#setVisible(channel, key === name);
+    for (const [key, channel] of this.#channels) channel.canvas.hidden = key !== name;
     this.#dirty = true;
-  }
-
-  #setVisible(channel, visible) {
-    channel.canvas.hidden = !visible;
   }
 
   takeTracks(message, nowS) {
     this.#tracks.take(message, nowS);
+    if (!this.#chosen && message.channel !== this.#channel && this.#channels.has(message.channel)) this.#show(message.channel);
     this.#dirty = true;
   }
 
@@ -123,7 +124,7 @@ export class Pane {
       this.#tracks.prune(nowS, 60);
     } else {
       drawEchogramGrid(context, place);
-      const shown = this.#tracks.since(place.columns[0]?.time_s ?? Infinity, this.#channel);
+      const shown = this.#tracks.since(place.columns[0]?.frame ?? Infinity, this.#channel);
       drawEchogramTracks(context, place, shown);
       this.#tracks.prune(nowS, ECHOGRAM_KEEPS_S);
     }
@@ -132,7 +133,9 @@ export class Pane {
   /** Writes the line of state; called a few times a second. `part` is the sonar's entry of the health page. */
   tell(sonar, part, clock, nowS, connected, pictureRateHz) {
     const head = this.#last;
-    this.#parts.device.textContent = [head?.device || sonar.title, head && frequency(head.frequency_hz)].filter(Boolean).join(" · ");
+    const shownHead = this.#channels.get(this.#channel)?.picture?.head;
+    const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
+    if (this.#parts.device.textContent !== device) this.#parts.device.textContent = device;
     while (this.#arrivals.length && nowS - this.#arrivals[0].atS > WINDOW_S) this.#arrivals.shift();
     const first = this.#arrivals[0];
     const newest = this.#arrivals.at(-1);

@@ -18,7 +18,8 @@ export class TrackHistory {
       known.heardS = nowS;
       // A coasting track is predicted: its tail shows only where it was seen.
       if (track.state !== "coasting" || !known.points.length) {
-        known.points.push({ time_s: message.time_s, x_m: track.x_m, y_m: track.y_m, range_m: track.range_m });
+        const { x_m, y_m, range_m } = track;
+        known.points.push({ frame: message.frame, time_s: message.time_s, x_m, y_m, range_m });
       }
       if (known.points.length > KEPT_POINTS) known.points.shift();
     }
@@ -42,11 +43,11 @@ export class TrackHistory {
     return shown;
   }
 
-  /** Tracks for an echogram: all with a point since `fromS` (sonar time); older ones are forgotten. */
-  since(fromS, channel) {
+  /** Tracks for an echogram: all with a point since a frame; older ones are forgotten. */
+  since(frame, channel) {
     const shown = [];
     for (const [id, known] of this.#tracks) {
-      if (known.endedS !== null && known.points.at(-1).time_s < fromS) this.#tracks.delete(id);
+      if (known.endedS !== null && known.points.at(-1).frame < frame) this.#tracks.delete(id);
       else if (known.channel === channel) shown.push({ id, points: known.points, ended: known.endedS !== null });
     }
     return shown;
