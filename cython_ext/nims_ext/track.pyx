@@ -442,3 +442,86 @@ cdef double _least(const double *row, int columns) noexcept nogil:
         if row[c] < least:
             least = row[c]
     return least
+
+
+cdef int _top(int *parent, int node) noexcept nogil:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+def join(pairs, int tracks, int detections):
+    """Return the indices of the pairs to be joined: those of the greatest sum of gains, each track and detection once.
+
+    Tracks and detections that no chain of pairs connects do not matter to each other: each connected part is solved by
+    itself (`assign`), and most have one pair.
+
+    Args:
+      pairs: dtype PAIR, of positive gain, at most one for a track and a detection.
+      tracks, detections: how many there are.
+    """
+    cdef Py_ssize_t count = len(pairs), i, j, start, stop
+    if count == 0:
+        return np.zeros(0, np.intp)
+    cdef Pair[::1] pair = np.ascontiguousarray(pairs)
+    parents = np.arange(tracks + detections, dtype=np.int32)
+    cdef int[::1] parent = parents
+    parts = np.empty(count, np.int32)
+    cdef int[::1] part = parts
+    cdef int a, b
+    for i in range(count):
+        if not (0 <= pair[i].track < tracks and 0 <= pair[i].detection < detections):
+            raise ValueError("pairs: index out of range")
+        a = _top(&parent[0], pair[i].track)
+        b = _top(&parent[0], tracks + pair[i].detection)
+        parent[max(a, b)] = min(a, b)
+    for i in range(count):
+        part[i] = _top(&parent[0], pair[i].track)
+    cdef Py_ssize_t[::1] order = np.argsort(parts, kind="stable").astype(np.intp)
+    # rows and columns of a part by track and detection; -1: not yet met in this part
+    cdef int[::1] place = np.full(tracks + detections, -1, np.int32)
+    cdef list joined = []
+    cdef int rows, columns, row, column
+    start = 0
+    while start < count:
+        stop = start + 1
+        while stop < count and part[order[stop]] == part[order[start]]:
+            stop += 1
+        if stop - start == 1:
+            joined.append(order[start])
+            start = stop
+            continue
+        rows = columns = 0
+        for i in range(start, stop):
+            j = order[i]
+            if place[pair[j].track] < 0:
+                place[pair[j].track] = rows
+                rows += 1
+            if place[tracks + pair[j].detection] < 0:
+                place[tracks + pair[j].detection] = columns
+                columns += 1
+        joined += _join_part(pair, order[start:stop], place, tracks, rows, columns)
+        start = stop
+    return np.array(joined, np.intp)
+
+
+cdef list _join_part(Pair[::1] pair, Py_ssize_t[::1] members, int[::1] place, int tracks, int rows, int columns):
+    cdef Py_ssize_t i, best = members[0]
+    cdef int row, column
+    if rows == 1 or columns == 1:
+        for i in range(members.shape[0]):
+            if pair[members[i]].gain > pair[best].gain:
+                best = members[i]
+        return [best]
+    costs = np.full((rows, columns), np.inf)
+    whiches = np.full((rows, columns), -1, np.intp)
+    cdef double[:, ::1] cost = costs
+    cdef Py_ssize_t[:, ::1] which = whiches
+    for i in range(members.shape[0]):
+        row = place[pair[members[i]].track]
+        column = place[tracks + pair[members[i]].detection]
+        cost[row, column] = -pair[members[i]].gain
+        which[row, column] = members[i]
+    cdef int[::1] given = assign(cost)
+    return [which[row, given[row]] for row in range(rows) if given[row] >= 0]

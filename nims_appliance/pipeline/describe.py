@@ -8,7 +8,6 @@ import numpy as np
 
 from ..frame import Frame
 from ..settings import TrackerSettings
-from .measurement import polar
 from .results import TrackState, TrackSummary
 from .track_table import TrackTable
 
@@ -43,26 +42,27 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
     axes = table.axes
     history.channel = frame.channel
     row = table._scalars[index]
-    position = np.zeros(3)
-    velocity = np.zeros(3)
-    position[:axes] = table.state[index, :axes]
-    velocity[:axes] = table.state[index, axes:]
-    range_m, bearing_rad, elevation_rad = (float(v) for v in polar(position))
+    position = (*table.state[index, :axes].tolist(), 0.0)[:3]
+    velocity = (*table.state[index, axes:].tolist(), 0.0)[:3]
+    range_m = math.hypot(*position)
     near = max(range_m, 1e-6)
-    range_rate = float(position @ velocity) / near
+    bearing_rad = math.atan2(position[0], position[1]) if axes == 2 else math.asin(position[0] / near)
+    elevation_rad = math.asin(position[2] / near)
+    near = max(range_m, 1e-6)
+    range_rate = sum(p * v for p, v in zip(position, velocity, strict=True)) / near
     across = max(near * math.cos(bearing_rad), 1e-6)
     return TrackState(
         id=int(row["id"]),
         state="confirmed" if row["gap_s"] == 0 else "coasting",
-        position_m=tuple(map(float, position)),
-        velocity_m_s=tuple(map(float, velocity)),
-        covariance=tuple(tuple(map(float, line)) for line in table.covariance[index, :axes, :axes]),
+        position_m=position,
+        velocity_m_s=velocity,
+        covariance=tuple(map(tuple, table.covariance[index, :axes, :axes].tolist())),
         range_m=range_m,
         bearing_rad=bearing_rad,
         elevation_rad=elevation_rad,
         range_rate_m_s=range_rate,
-        bearing_rate_rad_s=float(velocity[0] - range_rate * math.sin(bearing_rad)) / across,
-        elevation_rate_rad_s=float(velocity[2] - range_rate * math.sin(elevation_rad))
+        bearing_rate_rad_s=(velocity[0] - range_rate * math.sin(bearing_rad)) / across,
+        elevation_rate_rad_s=(velocity[2] - range_rate * math.sin(elevation_rad))
         / max(near * math.cos(elevation_rad), 1e-6),
         first_time_s=float(row["first_s"]),
         hits=int(row["hits"]),
@@ -78,7 +78,7 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
         mean_area_m2=float(row["area_m2"]) / max(int(row["hits"]), 1),
         strength_db=10 * math.log10(max(float(row["power"]) / max(int(row["hits"]), 1), 1e-30)),
         calibrated=bool(row["calibrated"]),
-        speed_m_s=float(np.sqrt(velocity @ velocity)),
+        speed_m_s=math.hypot(*velocity),
         channel=frame.channel,
     )
 

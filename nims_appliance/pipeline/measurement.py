@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+
+
+UNKNOWN_SD = 0.05
+"""Metres or radians: where a detector does not say how sure it is."""
 
 
 def places(detections: np.ndarray, axes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -20,17 +22,25 @@ def places(detections: np.ndarray, axes: int) -> tuple[np.ndarray, np.ndarray]:
     Returns: float64, shapes (detections, axes) and (detections, axes, axes), m and m^2.
     """
     r, bearing = detections["range_m"], detections["bearing_rad"]
-    elevation = np.nan_to_num(detections["elevation_rad"]) if axes == 3 else np.zeros(len(detections))
-    x, z = np.sin(bearing), np.sin(elevation)
-    y = np.sqrt(np.maximum(1.0 - x * x - z * z, 1e-6))
-    unit = np.stack([x, y, z], axis=1)
-    # columns of J: along range, along bearing, along elevation
-    by_bearing = np.stack([np.cos(bearing), -x * np.cos(bearing) / y, np.zeros_like(x)], axis=1) * r[:, None]
-    by_elevation = np.stack([np.zeros_like(z), -z * np.cos(elevation) / y, np.cos(elevation)], axis=1) * r[:, None]
-    jacobian = np.stack([unit, by_bearing, by_elevation], axis=2)[:, :axes, :axes]
-    sd = np.stack([detections["range_sd_m"], detections["bearing_sd_rad"], detections["elevation_sd_rad"]], axis=1)
-    scaled = jacobian * np.maximum(np.nan_to_num(sd[:, None, :axes], nan=math.radians(3)), 1e-6)
-    return np.ascontiguousarray(unit[:, :axes] * r[:, None]), np.ascontiguousarray(scaled @ scaled.transpose(0, 2, 1))
+    x, cosine = np.sin(bearing), np.cos(bearing)
+    jacobian = np.zeros((len(detections), axes, axes))
+    sd = np.empty((len(detections), axes))
+    sd[:, 0], sd[:, 1] = detections["range_sd_m"], detections["bearing_sd_rad"]
+    if axes == 2:
+        unit = np.stack([x, cosine], axis=1)
+        jacobian[:, 0, 1], jacobian[:, 1, 1] = r * cosine, -r * x
+    else:
+        elevation = np.nan_to_num(detections["elevation_rad"])
+        sd[:, 2] = detections["elevation_sd_rad"]
+        z = np.sin(elevation)
+        y = np.sqrt(np.maximum(1.0 - x * x - z * z, 1e-6))
+        unit = np.stack([x, y, z], axis=1)
+        jacobian[:, 0, 1], jacobian[:, 1, 1] = r * cosine, -r * x * cosine / y
+        jacobian[:, 1, 2], jacobian[:, 2, 2] = -r * z * np.cos(elevation) / y, r * np.cos(elevation)
+    jacobian[:, :, 0] = unit
+    # columns of the Jacobian: along range, along bearing, along elevation
+    scaled = jacobian * np.where(sd > 1e-6, sd, UNKNOWN_SD)[:, None]
+    return np.ascontiguousarray(unit * r[:, None]), scaled @ scaled.transpose(0, 2, 1)
 
 
 def polar(position_m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -37,6 +37,7 @@ SCALARS = np.dtype(
     ],
     align=True,
 )
+POLAR = ("range_m", "bearing_rad", "elevation_rad")
 FIRST_BODY_M2, FIRST_BODY_CHANCE = 0.15**2, 0.1
 """What is assumed of an animal's body before its echoes tell: their scatter beyond the sonar's, and how often it matters."""
 
@@ -97,8 +98,8 @@ class TrackTable:
         scalars["score"] = scalars["best"] = score
         scalars["visible"] = 0.95
         scalars["body_m2"], scalars["body_chance"] = FIRST_BODY_M2, FIRST_BODY_CHANCE
-        for name, of in (("range_m", "range_m"), ("bearing_rad", "bearing_rad"), ("elevation_rad", "elevation_rad")):
-            scalars["min_" + name] = scalars["max_" + name] = np.nan_to_num(detections[of])
+        for name in POLAR[:axes]:
+            scalars["min_" + name] = scalars["max_" + name] = detections[name]
         _measure(scalars, np.arange(count), detections)
         state = np.zeros((count, 2 * axes))
         state[:, :axes] = place
@@ -133,8 +134,8 @@ class TrackTable:
         table["last_hit_s"][rows] = time_s
         table["hits"][rows] += 1
         self.last[rows] = self.state[rows]
-        for name in ("range_m", "bearing_rad", "elevation_rad"):
-            value = np.nan_to_num(detections[name])
+        for name in POLAR[: self.axes]:
+            value = detections[name]
             table["min_" + name][rows] = np.minimum(table["min_" + name][rows], value)
             table["max_" + name][rows] = np.maximum(table["max_" + name][rows], value)
         _measure(table, rows, detections)
@@ -183,7 +184,7 @@ class TrackTable:
 def _measure(scalars: np.ndarray, rows: np.ndarray, detections: np.ndarray) -> None:
     calibrated = np.isfinite(detections["ts_db"])
     scalars["calibrated"][rows] = calibrated
-    scalars["power"][rows] += np.where(calibrated, 10 ** (np.nan_to_num(detections["ts_db"]) / 10), detections["peak"])
+    scalars["power"][rows] += np.where(calibrated, 10 ** (detections["ts_db"] / 10), detections["peak"])
     scalars["area_m2"][rows] += detections["area_m2"]
     for name in ("length_m", "width_m", "range_sd_m", "bearing_sd_rad"):
         scalars[name][rows] = detections[name]

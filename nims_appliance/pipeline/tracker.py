@@ -21,12 +21,11 @@ import secrets
 import time
 
 import numpy as np
-from nims_ext.track import BODY, TURN, correct, find_pairs, predict
+from nims_ext.track import BODY, TURN, correct, find_pairs, join, predict
 
 from ..frame import Frame
 from ..settings import SonarSettings
 from . import strength
-from .association import associate
 from .chain import Tracker
 from .describe import History, state_of, summary_of
 from .measurement import places, polar
@@ -184,7 +183,7 @@ class ScoreTracker:
             np.ascontiguousarray(table["body_chance"]),
             GATE,
         )
-        pairs = pairs[associate(pairs, len(table), len(detections))]
+        pairs = pairs[join(pairs, len(table), len(detections))]
         track, detection = pairs["track"], pairs["detection"]
         body, turn = pairs["explanation"] == BODY, pairs["explanation"] == TURN
         innovation = ((place[detection] - table.state[track, : self._axes]) ** 2).mean(1)
