@@ -9,7 +9,7 @@ import argparse
 import traceback
 from pathlib import Path
 
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 
 from . import endtoend, kernels, startup
 from .report import FOLDER, Report

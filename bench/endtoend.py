@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 
 from .processes import Appliance, Viewers
 from .report import Report, percentile

@@ -13,12 +13,12 @@ import trio
 import trio.testing
 
 from nims_appliance.bus import LATEST, Bus
-from nims_appliance.config import one_sonar
+from nims_appliance.config.store import one_sonar
 from nims_appliance.frame import Arrival, Frame
 from nims_appliance.pipeline.detector import make_detector
 from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.pipeline.tracker import make_tracker
-from nims_appliance.plugin_host import PluginHost, make_decoder_context
+from nims_appliance.plugin_host.host import PluginHost, make_decoder_context
 from nims_appliance.settings import SonarSettings
 
 from .peers import NumpyPeer, OpenCvPeer

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 
 from .processes import ZIPAPP, Appliance, Viewers, command
 from .report import ROOT, Report

@@ -16,7 +16,6 @@ import trio
 
 from .archive import Archive
 from .context import Context
-from .errors import PluginError
 from .listening import bind, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
@@ -68,7 +67,7 @@ async def run_appliance(
             await nursery.start(_stop_on_signals, context)
         archiving = start("archive", partial(archive.run, results))
         for name, output in context.plugins.outputs.items():
-            start(f"output {name}", partial(_run_output, output, context))
+            start(f"output {name}", partial(output, context))
         start("track server", partial(tracks.serve, track_sockets))
         start("web", partial(_serve_web, context, web_sockets))
         sonars = start("sonars", partial(run_sonars, context))
@@ -89,13 +88,6 @@ async def _serve_web(context: Context, sockets: list[socket.socket]) -> None:
     """Serve the web on copies of the sockets, so that it can be started again on the same ports."""
     context.health.part("web").set("running", ", ".join(url("http", sock) for sock in sockets))
     await serve_web(context, [sock.dup() for sock in sockets])
-
-
-async def _run_output(output: Callable[[Context], Awaitable[None]], context: Context) -> None:
-    try:
-        await output(context)
-    except SystemExit as error:
-        raise PluginError(f"the output wanted to end the program (SystemExit: {error})") from error
 
 
 def _tell_configuration(context: Context) -> None:

@@ -121,9 +121,7 @@ class Subscription(Generic[T]):
     def statistics(self) -> SubscriberStatistics:
         """Return this subscriber's counters."""
         lag_s = trio.current_time() - self._queue[0][0] if self._queue else 0.0
-        return SubscriberStatistics(
-            self.name, self._policy.name, self.delivered, self.dropped, len(self._queue), lag_s
-        )
+        return SubscriberStatistics(self.name, self._policy.name, self.delivered, self.dropped, len(self._queue), lag_s)
 
 
 class Bus(Generic[T]):

@@ -14,11 +14,11 @@ from .health import Health
 
 if TYPE_CHECKING:
     from .archive import Archive
-    from .config import ConfigStore
+    from .config.store import ConfigStore
     from .pipeline.display import Picture
     from .pipeline.metrics import MetricsBin
     from .pipeline.results import PingResult
-    from .plugin_host import PluginHost
+    from .plugin_host.host import PluginHost
     from .profile import Profile
     from .settings import SonarSettings
 

@@ -108,7 +108,7 @@ class DecoderContext:
     """True if the bytes come from a device that can be talked to; False for files."""
     want_samples: bool = False
     """True if the pipeline wants complex samples beside the intensity."""
-    mounting: MountingSettings = MountingSettings()
+    mounting: MountingSettings = field(default_factory=MountingSettings)
     """How the head sits: imaging decoders turn the bearings (and columns) of every frame by it."""
 
 

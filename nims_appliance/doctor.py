@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import ConfigStore
+from .config.store import ConfigStore
 from .data_folder import holder_of, prepare_data
 from .errors import NimsError
 from .listening import bind
-from .plugin_host import PluginHost
+from .plugin_host.host import PluginHost
 from .settings import TrackServerSettings, WebSettings
 
 WANTED_UDP_BUFFER_BYTES = 4 * 2**20

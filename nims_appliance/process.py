@@ -26,7 +26,7 @@ from .outputs.track_message import describe_result, iso_time
 from .pipeline.classify import Classifier
 from .pipeline.metrics import EchoMetrics, MetricsBin
 from .pipeline.results import PingResult
-from .plugin_host import make_decoder_context
+from .plugin_host.host import make_decoder_context
 from .profile import Profile
 from .settings import SonarSettings
 

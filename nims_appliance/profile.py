@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from .config_check import Report, check_struct
-from .config_yaml import Document, read_document
+from .config.check import Report, check_struct
+from .config.yaml import Document, read_document
 from .errors import LinkError, ProfileError
 from .links.address import parse_link
 from .settings import Settings, SonarSettings

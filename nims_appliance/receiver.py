@@ -18,7 +18,7 @@ from .health import Part
 from .links import DatagramConnection, FileLink, Link, StreamConnection
 from .links.connection import now
 from .links.link import SILENCE_S
-from .plugin_host import PluginHost, make_decoder_context
+from .plugin_host.host import PluginHost, make_decoder_context
 
 log = logging.getLogger(__name__)
 

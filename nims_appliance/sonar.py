@@ -71,7 +71,7 @@ class SonarRunner:
         self._latencies_s: deque[float] = deque(maxlen=1000)
         self._notes: deque[str] = deque(maxlen=5)
         self._noted_s: dict[str, float] = {}
-        self._frames: Subscription[Frame] | None = None
+        self._frames: tuple[Subscription[Frame], ...] = ()
         self._display_failures = 0
         self._analysed = 0.0
         """Number of the newest frame whose result is published; infinite when there will be none any more."""
@@ -90,7 +90,7 @@ class SonarRunner:
             context.plugins.driver(sonar.profile),
             context.plugins,
             part,
-            backlog=lambda: self._frames.queued if self._frames else 0,
+            backlog=lambda: max((frames.queued for frames in self._frames), default=0),
             most_backlog=QUEUED_FRAMES // 4,
         )
         part.statistics = self.statistics
@@ -119,7 +119,7 @@ class SonarRunner:
                 frames.subscribe("metrics", all_within(QUEUED_FRAMES)) as metrics,
                 frames.subscribe("display", all_within(QUEUED_FRAMES)) as display,
             ):
-                self._frames = pipeline
+                self._frames = (pipeline, metrics, display)
                 nursery.start_soon(self._analyse, pipeline)
                 nursery.start_soon(self._measure, metrics)
                 nursery.start_soon(self._draw, display)

@@ -24,7 +24,7 @@ from nims_appliance.cli.common import parse_settings
 from nims_appliance.cli.run import parse_sonar
 from nims_appliance.data_folder import default_data, lock_data
 from nims_appliance.errors import ConfigError
-from nims_appliance.plugin_offers import OWN_COMMANDS
+from nims_appliance.plugin_host.offers import OWN_COMMANDS
 
 ENVIRON = {key: value for key, value in os.environ.items() if not key.startswith(("NIMS_", "PYTEST"))}
 FIXTURES = Path(__file__).parent / "plugins_fixtures"

@@ -13,15 +13,15 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nims_appliance import config_file
 from nims_appliance.bus import all_within
-from nims_appliance.config import ConfigStore, one_sonar
-from nims_appliance.config_build import build
-from nims_appliance.config_schema import restart_of, split_unit
-from nims_appliance.config_yaml import leaves, read_document
+from nims_appliance.config import file as config_file
+from nims_appliance.config.build import build
+from nims_appliance.config.schema import restart_of, split_unit
+from nims_appliance.config.store import ConfigStore, one_sonar
+from nims_appliance.config.yaml import leaves, read_document
 from nims_appliance.decoder import Driver, Simulator
 from nims_appliance.errors import ConfigError
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import load_profile
 from nims_appliance.settings import ApplianceSettings, TrackerSettings
 from nims_appliance.sonar import RESTART_SETTINGS
@@ -477,7 +477,7 @@ def test_one_sonar_from_a_profile_and_settings(plugins):
     )
 )
 def test_no_values_make_building_raise(plugins, values):
-    from nims_appliance.config_build import Layer
+    from nims_appliance.config.build import Layer
 
     built = build([Layer({"sonars": {"pen": values}}), Layer(values if isinstance(values, dict) else {})], plugins)
     assert isinstance(built.settings, ApplianceSettings)

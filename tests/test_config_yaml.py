@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nims_appliance.config_yaml import MAX_BYTES, Document, dump_document, leaves, merge, parse_scalar, read_document
+from nims_appliance.config.yaml import MAX_BYTES, Document, dump_document, leaves, merge, parse_scalar, read_document
 
 KEYS = st.text(min_size=1, max_size=12).filter(lambda key: key != "<<")
 SCALARS = (

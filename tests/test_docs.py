@@ -12,12 +12,12 @@ import pytest
 
 from nims_appliance import hookspecs
 from nims_appliance.cli import _COMMANDS, nims
-from nims_appliance.config import ConfigStore
-from nims_appliance.config_yaml import dump_document
+from nims_appliance.config.store import ConfigStore
+from nims_appliance.config.yaml import dump_document
 from nims_appliance.frame import Arrival
 from nims_appliance.links.address import parse_link
 from nims_appliance.pipeline.display import DisplayEncoder
-from nims_appliance.plugin_host import PluginHost, make_decoder_context
+from nims_appliance.plugin_host.host import PluginHost, make_decoder_context
 from nims_appliance.profile import Profile, load_profile
 from nims_appliance.settings import ApplianceSettings, SonarSettings
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from nims_appliance import doctor
-from nims_appliance.config import ConfigStore
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.data_folder import lock_data
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.settings import WebSettings
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from nims_appliance import hookspecs
 from nims_appliance.errors import ConfigError, PluginError, ProfileError
-from nims_appliance.plugin_host import PluginHost, make_decoder_context
+from nims_appliance.plugin_host.host import PluginHost, make_decoder_context
+from nims_appliance.plugin_host.wheels import check_wheel_fits, unpack_wheel
 from nims_appliance.settings import SonarSettings
-from nims_appliance.wheels import check_wheel_fits, unpack_wheel
 
 FIXTURES = Path(__file__).parent / "plugins_fixtures"
 PYTHON = f"cp{sys.version_info.major}{sys.version_info.minor}"
@@ -443,7 +443,7 @@ def test_every_hook_has_a_test():
 
 
 def test_importing_the_host_makes_no_manager():
-    code = "import gc, pluggy, nims_appliance.plugin_host\n"
+    code = "import gc, pluggy, nims_appliance.plugin_host.host\n"
     code += "print([o for o in gc.get_objects() if type(o) is pluggy.PluginManager])"
     environ = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     run = subprocess.run(

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from nims_m3.wire import encode_packet
 
-from nims_appliance.config import ConfigStore
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.decoder import Decoded, DecoderStatistics, Driver
 from nims_appliance.errors import ConfigError
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.process import Summary, process_files
 from nims_appliance.profile import Profile
 from nims_appliance.settings import Settings, SonarSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nims_appliance.errors import ProfileError
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import load_profile, read_profiles
 
 GOOD = """\

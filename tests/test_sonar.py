@@ -21,7 +21,7 @@ import trio.testing
 from nims_m3.wire import encode_packet
 
 from nims_appliance.bus import Bus, all_within
-from nims_appliance.config import ConfigStore
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context
 from nims_appliance.decoder import Decoded, DecoderStatistics, Driver
 from nims_appliance.frame import Frame
@@ -29,7 +29,7 @@ from nims_appliance.pipeline.chain import Chain
 from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.pipeline.metrics import EchoMetrics
 from nims_appliance.pipeline.results import DETECTION, TrackSummary
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import Profile
 from nims_appliance.receiver import Pacer
 from nims_appliance.settings import Settings

@@ -8,10 +8,10 @@ from pathlib import Path
 import trio
 
 from nims_appliance.bus import Bus
-from nims_appliance.config import ConfigStore
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context
 from nims_appliance.decoder import Decoded, DecoderStatistics, Driver
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import Profile
 from nims_appliance.settings import Settings
 from nims_appliance.sonars import run_sonars

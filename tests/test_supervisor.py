@@ -96,6 +96,12 @@ async def test_cancelling_is_not_a_failure(autojump_clock) -> None:
     assert (part.restarts, part.last_error) == (0, "")
 
 
+async def test_a_part_that_wants_to_end_the_program_is_started_again(autojump_clock) -> None:
+    part = Part("camera")
+    await supervise(part, Failing(1, BaseExceptionGroup("", [SystemExit(3), KeyError("x")])), POLICY)
+    assert part.last_error == "SystemExit: 3; KeyError: 'x'"
+
+
 async def test_keyboard_interrupt_is_not_held_up(autojump_clock) -> None:
     with pytest.raises(KeyboardInterrupt):
         await supervise(Part("camera"), Failing(1, KeyboardInterrupt()), POLICY)

@@ -35,7 +35,7 @@ class _Commands(click.Group):
             command: click.Command = getattr(module, f"{cmd_name}_command")
             return command
         from ..data_folder import default_data
-        from ..plugin_host import PluginHost
+        from ..plugin_host.host import PluginHost
 
         return PluginHost.load(default_data()).commands.get(cmd_name)
 

@@ -17,8 +17,8 @@ from ..data_folder import default_data
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..config import ConfigStore
-    from ..plugin_host import PluginHost
+    from ..config.store import ConfigStore
+    from ..plugin_host.host import PluginHost
 
 T = TypeVar("T")
 
@@ -51,8 +51,8 @@ class WhenStarted(Generic[T], trio.TaskStatus[T]):
 
 def load(data: Path, command_line: dict[str, Any] | None = None) -> tuple[PluginHost, ConfigStore]:
     """Return plugins and settings of a data folder."""
-    from ..config import ConfigStore
-    from ..plugin_host import PluginHost
+    from ..config.store import ConfigStore
+    from ..plugin_host.host import PluginHost
 
     plugins = PluginHost.load(data)
     return plugins, ConfigStore.load(data, plugins=plugins, environ=os.environ, command_line=command_line)
@@ -84,7 +84,7 @@ def parse_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     Raises:
       ConfigError: a text is not key=value.
     """
-    from ..config_yaml import parse_scalar
+    from ..config.yaml import parse_scalar
 
     settings: dict[str, Any] = {}
     for text in texts:

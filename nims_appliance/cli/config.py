@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..config_yaml import leaves
+from ..config.yaml import leaves
 from .common import data_option, load
 
 

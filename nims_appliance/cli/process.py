@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..config import one_sonar
-from ..plugin_host import PluginHost
+from ..config.store import one_sonar
+from ..plugin_host.host import PluginHost
 from ..process import Progress, Summary, process_files
 from .common import data_option, parse_settings, start_logging
 

@@ -13,7 +13,7 @@ import click
 import trio
 
 from ..appliance import Addresses, run_appliance
-from ..config import CONFIG_FILE
+from ..config.store import CONFIG_FILE
 from ..context import Context
 from ..data_folder import lock_data, prepare_data
 from ..errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..plugin_host import PluginHost
+from ..plugin_host.host import PluginHost
 from .common import data_option
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import trio
 
-from ..config_check import suggest
+from ..config.check import suggest
 from ..errors import ConfigError
-from ..plugin_host import PluginHost
+from ..plugin_host.host import PluginHost
 from ..simulate import serve_simulator
 from .common import WhenStarted, data_option
 

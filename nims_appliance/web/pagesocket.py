@@ -22,7 +22,7 @@ from .state import to_json
 from .transport import text_message
 
 if TYPE_CHECKING:
-    from ..config import ConfigStore
+    from ..config.store import ConfigStore
     from ..context import Context
 
 _page_numbers = itertools.count(1)

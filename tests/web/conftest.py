@@ -15,11 +15,11 @@ import trio
 from trio_websocket import WebSocketConnection, wrap_client_stream
 
 from nims_appliance.bus import Bus
-from nims_appliance.config import ConfigStore
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context, Sonar
 from nims_appliance.frame import Frame
 from nims_appliance.pipeline.results import DETECTION, PingResult, TrackState
-from nims_appliance.plugin_host import PluginHost
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.web.server import serve_web
 
 CONFIG = """\

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .errors import PluginError
+from ..errors import PluginError
 
 if TYPE_CHECKING:
     import click
 
-    from .decoder import Driver, Simulator
-    from .pipeline.classify import Classifier
+    from ..decoder import Driver, Simulator
+    from ..pipeline.classify import Classifier
 
 
 OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "doctor")
@@ -81,7 +81,7 @@ class Offers:
         return name
 
     def _add_driver(self, driver: Any, plugin: str) -> str:
-        from .decoder import Driver
+        from ..decoder import Driver
 
         _check_type(driver, Driver)
         if not (isinstance(driver.settings_type, type) and issubclass(driver.settings_type, msgspec.Struct)):
@@ -98,7 +98,7 @@ class Offers:
         return name
 
     def _add_simulator(self, simulator: Any, plugin: str) -> str:
-        from .decoder import Simulator
+        from ..decoder import Simulator
 
         _check_type(simulator, Simulator)
         if simulator.transport not in ("tcp", "udp"):
@@ -112,7 +112,7 @@ class Offers:
         return name
 
     def _add_classifier(self, classifier: Any, plugin: str) -> str:
-        from .pipeline.classify import Classifier
+        from ..pipeline.classify import Classifier
 
         _check_type(classifier, Classifier)
         if not callable(classifier.classify):

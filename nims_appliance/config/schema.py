@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .config_check import bare
-from .config_yaml import Path
-from .settings import ApplianceSettings
+from ..settings import ApplianceSettings
+from .check import bare
+from .yaml import Path
 
 if TYPE_CHECKING:
-    from .decoder import Driver
+    from ..decoder import Driver
 
 _UNITS = {
     "_m2_s3": "m²/s³",

@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from . import hookspecs
-from .config_check import check_struct, suggest
-from .config_yaml import merge
-from .errors import ConfigError, PluginError, ProfileError
-from .plugin_import import explain, forget_module, import_file, is_from
-from .plugin_offers import Offers, PluginRecord
-from .profile import Profile, load_profile, read_profiles
-from .settings import SonarSettings
+from .. import hookspecs
+from ..config.check import check_struct, suggest
+from ..config.yaml import merge
+from ..errors import ConfigError, PluginError, ProfileError
+from ..profile import Profile, load_profile, read_profiles
+from ..settings import SonarSettings
+from .importing import explain, forget_module, import_file, is_from
+from .offers import Offers, PluginRecord
 from .wheels import forget_other_wheels, unpack_wheel
 
 if TYPE_CHECKING:
     import click
 
-    from .decoder import DecoderContext, Driver, Simulator
-    from .pipeline.classify import Classifier
+    from ..decoder import DecoderContext, Driver, Simulator
+    from ..pipeline.classify import Classifier
 
 GROUP = "nims_appliance.plugins"
 TRACE_VARIABLE = "NIMS_TRACE_PLUGINS"
@@ -376,7 +376,7 @@ def make_decoder_context(
     Raises:
       ConfigError: a setting of the driver does not fit; names the key.
     """
-    from .decoder import DecoderContext
+    from ..decoder import DecoderContext
 
     merged = convert_driver_settings(driver, merge(profile.settings, settings.driver))
     return DecoderContext(

@@ -7,8 +7,8 @@ import os
 import time
 from pathlib import Path
 
-from .config_yaml import MAX_BYTES, Document, read_document
-from .errors import ConfigError
+from ..errors import ConfigError
+from .yaml import MAX_BYTES, Document, read_document
 
 HEADER = (
     "# Changes made in the browser, laid over config.yaml. The appliance writes this file: stop it before you edit.\n"

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import trio
 
-from .bus import Bus
-from .config_build import Built, Layer, build, plain
-from .config_file import HEADER, read_config_file, set_aside, write_overrides
-from .config_schema import make_schema, restart_of
-from .config_yaml import dump_document, leaves, merge, parse_scalar, read_document
-from .errors import ConfigError
-from .settings import ApplianceSettings, SonarSettings
+from ..bus import Bus
+from ..errors import ConfigError
+from ..settings import ApplianceSettings, SonarSettings
+from .build import Built, Layer, build, plain
+from .file import HEADER, read_config_file, set_aside, write_overrides
+from .schema import make_schema, restart_of
+from .yaml import dump_document, leaves, merge, parse_scalar, read_document
 
 if TYPE_CHECKING:
-    from .plugin_host import PluginHost
-    from .profile import Profile
+    from ..plugin_host.host import PluginHost
+    from ..profile import Profile
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"

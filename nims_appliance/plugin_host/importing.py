@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from .errors import PluginError
+from ..errors import PluginError
 
 
 def import_file(module_name: str, file: Path, package: Path | None = None) -> ModuleType:

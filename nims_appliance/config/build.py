@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .config_check import check_struct
-from .config_yaml import Document, Path, leaves, merge
-from .errors import LinkError, ProfileError
-from .links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
-from .settings import ApplianceSettings
+from ..errors import LinkError, ProfileError
+from ..links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
+from ..settings import ApplianceSettings
+from .check import check_struct
+from .yaml import Document, Path, leaves, merge
 
 if TYPE_CHECKING:
-    from .decoder import Driver
-    from .plugin_host import PluginHost
-    from .profile import Profile
+    from ..decoder import Driver
+    from ..plugin_host.host import PluginHost
+    from ..profile import Profile
 
 _SONAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 

@@ -1,0 +1,1 @@
+"""The plugin host: finds plugins, loads each one guarded, and owns what they offer (`host`)."""
