@@ -169,7 +169,7 @@ def test_a_signal_ends_it_within_three_seconds_whatever_clients_do(tmp_path: Pat
     try:
         web, tracks = (port_of(address) for address in process.stdout.readline().split())
         for port, hello in ((tracks, b"{}"), (tracks, b""), (web, b""), (web, b"")):
-            clients.append(socket.create_connection(("127.0.0.1", port)))
+            clients.append(socket.create_connection(("127.0.0.1", port), timeout=20))
             clients[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             clients[-1].sendall(hello)
         clients[-1].sendall(
