@@ -13,6 +13,9 @@ SCALARS = np.dtype(
         ("last_hit_s", "f8"),
         ("age_s", "f8"),
         ("gap_s", "f8"),  # since it was last seen; 0: seen in this ping
+        ("unseen_s", "f8"),  # the same, but time in places where it could not be seen counts less
+        ("background", "f8"),  # sum over the hits of the intensity around them
+        ("dimmed", "f8"),  # by how much the surroundings of the prediction outshine those where it was seen
         ("hits", "i4"),
         ("pings", "i4"),
         ("score", "f8"),  # log-likelihood ratio of an animal to noise
@@ -37,6 +40,8 @@ SCALARS = np.dtype(
     ],
     align=True,
 )
+DIM, SHADOW_PATIENCE = 4.0, 4.0
+"""Where the surroundings are so much brighter, waiting for an animal takes so many times longer."""
 POLAR = ("range_m", "bearing_rad", "elevation_rad")
 FIRST_BODY_M2, FIRST_BODY_CHANCE = 0.15**2, 0.1
 """What is assumed of an animal's body before its echoes tell: their scatter beyond the sonar's, and how often it matters."""
@@ -97,6 +102,7 @@ class TrackTable:
         scalars["hits"] = scalars["pings"] = 1
         scalars["score"] = scalars["best"] = score
         scalars["visible"] = 0.95
+        scalars["dimmed"] = 1.0
         scalars["body_m2"], scalars["body_chance"] = FIRST_BODY_M2, FIRST_BODY_CHANCE
         for name in POLAR[:axes]:
             scalars["min_" + name] = scalars["max_" + name] = detections[name]
@@ -120,6 +126,7 @@ class TrackTable:
         """One ping has passed."""
         self["age_s"] += dt_s
         self["gap_s"] += dt_s
+        self["unseen_s"] += dt_s / np.where(self["dimmed"] > DIM, SHADOW_PATIENCE, 1.0)
         self["pings"] += 1
 
     def hit(self, rows: np.ndarray, detections: np.ndarray, odds: np.ndarray, place: np.ndarray, time_s: float) -> None:
@@ -131,6 +138,7 @@ class TrackTable:
         table["score"][rows] += np.log(total) + place
         table["visible"][rows] = 1.0
         table["gap_s"][rows] = 0.0
+        table["unseen_s"][rows] = 0.0
         table["last_hit_s"][rows] = time_s
         table["hits"][rows] += 1
         self.last[rows] = self.state[rows]
@@ -157,12 +165,12 @@ class TrackTable:
           body, turn: whether that explained the last echo.
           innovation_m2: squared distance of the echo from the prediction, per axis.
         """
-        plain = rows[~turn]
-        chance = self["body_chance"][plain]
-        self["body_chance"][plain] = np.clip(chance + 0.1 * (body[~turn] - chance), 0.02, 0.9)
-        long = rows[body]
-        variance = self["body_m2"][long]
-        self["body_m2"][long] = np.clip(variance + 0.1 * (innovation_m2[body] - variance), 0.05**2, 0.5**2)
+        # a single leap is a turn, many are a body; so all leaps count for the body's chance
+        leap = body | turn
+        chance = self["body_chance"][rows]
+        self["body_chance"][rows] = np.clip(chance + 0.1 * (leap - chance), 0.005, 0.9)
+        variance = self["body_m2"][rows[leap]]
+        self["body_m2"][rows[leap]] = np.clip(variance + 0.1 * (innovation_m2[leap] - variance), 0.05**2, 0.5**2)
 
     def take_over(self, new: int, old: int) -> None:
         """The track `new` is the continuation of the lost track `old`, which is to be removed."""
@@ -173,7 +181,7 @@ class TrackTable:
             )
         for name in ("max_range_m", "max_bearing_rad", "max_elevation_rad"):
             table[name][new] = max(table[name][new], table[name][old])
-        for name in ("hits", "area_m2", "power"):
+        for name in ("hits", "area_m2", "power", "background"):
             table[name][new] += table[name][old]
         table["pings"][new] = table["pings"][old]
         table["age_s"][new] = table["age_s"][old]
@@ -186,5 +194,6 @@ def _measure(scalars: np.ndarray, rows: np.ndarray, detections: np.ndarray) -> N
     scalars["calibrated"][rows] = calibrated
     scalars["power"][rows] += np.where(calibrated, 10 ** (detections["ts_db"] / 10), detections["peak"])
     scalars["area_m2"][rows] += detections["area_m2"]
+    scalars["background"][rows] += detections["peak"] / 10 ** (detections["snr_db"] / 10)
     for name in ("length_m", "width_m", "range_sd_m", "bearing_sd_rad"):
         scalars[name][rows] = detections[name]

@@ -48,8 +48,6 @@ LOSS_WHEN_CONFIRMED = 15.0
 """A confirmed track ends when its score has fallen so far."""
 MARGIN = 5.0
 """The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
-BODY_SD_M = 0.15
-"""Scatter of the strongest echo over the body of an animal that is longer than the sonar's resolution."""
 MIN_HITS = 3
 """One place is no position, and two are no motion."""
 DENSITY_MEMORY = 0.05
@@ -103,7 +101,7 @@ class ScoreTracker:
         odds = strength.odds(detections["exceedance"])
         table = self._table
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
-        free = self._join(detections, place, noise, odds, log_clutter, dt_s)
+        free = self._join(frame, detections, place, noise, odds, log_clutter, dt_s)
         threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
         self._judge(threshold, dt_s)
         ended += self._bury(frame, threshold)
@@ -146,8 +144,21 @@ class ScoreTracker:
         area = span_m * arc_m if self._axes == 2 else span_m * arc_m * arc_m
         return cells, math.log(cells) - np.log(area)
 
+    def _dim(self, frame: Frame) -> None:
+        """Find the confirmed tracks that are where the picture outshines them: over structure, in a cloud."""
+        table = self._table
+        for i in np.flatnonzero(table["id"]):
+            range_m, bearing_rad, _ = polar(table.state[i, : self._axes])
+            row, column = np.searchsorted(frame.range_m, range_m), np.searchsorted(frame.bearing_rad, bearing_rad)
+            around = frame.intensity[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
+            # the median of exponential noise is ln 2 of its mean, and the animal itself fills less than half the cells
+            ambient = float(np.median(around)) / math.log(2) if around.size else 0.0
+            usual = float(table["background"][i]) / max(int(table["hits"][i]), 1)
+            table["dimmed"][i] = max(1.0, ambient / usual) if usual > 0 else 1.0
+
     def _join(
         self,
+        frame: Frame,
         detections: np.ndarray,
         place: np.ndarray,
         noise: np.ndarray,
@@ -159,7 +170,11 @@ class ScoreTracker:
         table, settings = self._table, self._settings
         confirmed = table["id"] > 0
         if self._lowest > 0:
-            seen = table["visible"][:, None] * strength.seen(self._lowest) * PLACED
+            self._dim(frame)
+            seen = np.repeat(strength.seen(self._lowest)[None], len(table), axis=0)
+            dimmed = table["dimmed"] > 1.0
+            seen[dimmed] = strength.seen(self._lowest * table["dimmed"][dimmed])
+            seen *= table["visible"][:, None] * PLACED
         else:
             seen = np.repeat((table["visible"] * 0.7)[:, None], len(strength.SHARES), axis=1)
         missed = 1.0 - seen
@@ -254,7 +269,7 @@ class ScoreTracker:
             table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED,
             (table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED),
         )
-        unseen = table["gap_s"] > np.where(
+        unseen = table["unseen_s"] > np.where(
             confirmed, self._settings.max_gap_s, min(NEVER_SEEN_S, self._settings.max_gap_s)
         )
         dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | self._outside(frame) | self._doubles()
