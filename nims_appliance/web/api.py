@@ -8,7 +8,7 @@ import msgspec
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 
 from .pagesocket import describe_config
 from .state import WebState, describe_track, to_json
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..context import Context
 
 MAX_TRACKS = 10_000
+MAX_BODY_BYTES = 2**20
+BODY_TIMEOUT_S = 10.0
 
 
 def _json(value: object, status: int = 200) -> Response:
@@ -69,7 +71,7 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         if request.mimetype != "application/json":
             raise UnsupportedMediaType("expected application/json")
         try:
-            body = msgspec.json.decode(await request.get_data())
+            body = msgspec.json.decode(await _read_body())
         except msgspec.DecodeError as error:
             raise BadRequest(f"malformed JSON: {error}") from None
         changes = body.get("changes") if isinstance(body, dict) else None
@@ -77,6 +79,19 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
             raise BadRequest('expected {"changes": {"dotted.key": value, ...}}')
         await context.config.change(changes, author=f"api {request.remote_addr}")
         return _json({"ok": True, "changes": changes})
+
+
+async def _read_body() -> bytes:
+    # Quart's own `get_data` may gather everything that comes before it compares it with the limit.
+    data = bytearray()
+    with trio.move_on_after(BODY_TIMEOUT_S) as scope:
+        async for chunk in request.body:
+            data += chunk
+            if len(data) > MAX_BODY_BYTES:
+                raise RequestEntityTooLarge
+    if scope.cancelled_caught:
+        raise RequestTimeout
+    return bytes(data)
 
 
 async def _recent_tracks(context: Context, limit: int) -> list[dict[str, Any]]:

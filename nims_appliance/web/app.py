@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 2**20
-BODY_TIMEOUT_S = 10
 RESPONSE_TIMEOUT_S = 60
 PAGES = {"/": "index.html", "/index.html": "index.html", "/config.html": "config.html"}
 
@@ -72,8 +70,7 @@ def error_response(status: int, error: str, errors: list[str] | None = None) -> 
 def make_app(context: Context, state: WebState) -> QuartTrio:
     """Return the application; it lives as long as the context."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
+    app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY_BYTES
     app.config["RESPONSE_TIMEOUT"] = RESPONSE_TIMEOUT_S
     files = _static_files()
     own_names = security.own_names()
