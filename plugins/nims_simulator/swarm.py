@@ -85,14 +85,16 @@ class Swarm:
                     self._swimmers[i] = self._passer(distance_m=self._rng.uniform(0.5, 5.0))
             else:
                 self._turn(swimmer, swimmer.position + swimmer.velocity * dt_s)
+                if not self._inside(swimmer.position + swimmer.velocity * dt_s):
+                    self._head_for_the_middle(swimmer)
                 swimmer.position += swimmer.velocity * dt_s
 
     def animals(self) -> tuple[Animal, ...]:
         """Return those that are within the waters now."""
-        waters, found = self._waters, []
+        found = []
         for swimmer in self._swimmers:
             range_m, bearing_rad, elevation_rad = _polar(swimmer.position)
-            if waters.near_m <= range_m <= waters.far_m and abs(bearing_rad) <= waters.half_width_rad:
+            if self._inside(swimmer.position):
                 beat = math.sin(2 * math.pi * swimmer.tail_hz * self._time_s + swimmer.tail_phase_rad)
                 found.append(
                     Animal(
@@ -168,6 +170,18 @@ class Swarm:
                 speed_across = float(swimmer.velocity @ across)
                 if speed_across * angle_rad > 0:
                     swimmer.velocity -= 2 * speed_across * across
+
+    def _inside(self, position: np.ndarray) -> bool:
+        """Whether sound of the fan falls on the position; how high it is does not matter."""
+        range_m, bearing_rad, _ = _polar(position)
+        return self._waters.near_m <= range_m <= self._waters.far_m and abs(bearing_rad) <= self._waters.half_width_rad
+
+    def _head_for_the_middle(self, swimmer: _Swimmer) -> None:
+        """The last resort in a corner, where one reflection leads out at the other edge."""
+        middle = _cartesian(0.5 * (self._waters.near_m + self._waters.far_m), 0.0, 0.0)
+        way = (middle - swimmer.position) * self._freedom
+        speed = float(np.linalg.norm(swimmer.velocity))
+        swimmer.velocity = way / max(float(np.linalg.norm(way)), 1e-9) * speed
 
     def _has_left(self, swimmer: _Swimmer) -> bool:
         waters = self._waters

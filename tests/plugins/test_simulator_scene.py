@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nims_simulator.scene import BEARING_SPREAD_RAD, RANGE_SPREAD_CELLS, ImagingScene, SplitBeamScene, speckle
 from nims_simulator.swarm import Swarm, Waters
@@ -93,6 +93,7 @@ def test_unusual_sizes_work(samples: int, beams: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.02, 1.0))
+@example(0, 1.0)
 def test_residents_stay_and_keep_their_ids(seed: int, dt_s: float) -> None:
     waters = Waters(1.0, 30.0, math.radians(60))
     swarm = Swarm(np.random.default_rng(seed), waters, residents=5, passers=0, strength_db=(10.0, 20.0))
