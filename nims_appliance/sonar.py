@@ -22,6 +22,7 @@ from .pipeline.chain import Chain, make_chain
 from .pipeline.display import DisplayEncoder
 from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
+from .rate_limit import RateLimit
 from .receiver import Receiver, percentile_ms
 from .settings import MetricsSettings, SonarSettings
 
@@ -192,16 +193,14 @@ class SonarRunner:
 
     async def _draw(self, frames: Subscription[Frame]) -> None:
         encoder = self._makers.display()
-        due_s: dict[str, float] = {}
+        limit = RateLimit()
         pictures = self._sonar.pictures
         async for frame in frames:
-            now_s = trio.current_time()
             if frame.intensity.shape[1] > 1 or not pictures.subscribers:
                 # A fan is looked at, at a pace for eyes; a column of an echogram is needed even when others follow.
-                if now_s < due_s.get(frame.channel, 0.0):
-                    continue
                 rate_hz = self._context.config.current.web.picture_rate_hz if pictures.subscribers else 1.0
-                due_s[frame.channel] = max(due_s.get(frame.channel, 0.0) + 1 / rate_hz, now_s + 0.5 / rate_hz)
+                if not limit.passes(frame.channel, trio.current_time(), 1 / rate_hz):
+                    continue
             with trio.move_on_after(PICTURE_WAITS_S):
                 while self._analysed < frame.frame_number:
                     await self._analysed_more.wait()

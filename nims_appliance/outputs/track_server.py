@@ -27,6 +27,7 @@ import trio
 from ..bus import Bus, Subscription, all_within
 from ..context import Context
 from ..health import Part
+from ..rate_limit import RateLimit
 from .track_message import encode_message
 
 log = logging.getLogger(__name__)
@@ -154,14 +155,14 @@ class TrackServer:
     ) -> None:
         options = client.options
         told = 0
-        limit = RateLimit(options.interval_s)
+        limit = RateLimit()
         while True:
             message: _Message | None = None
             with trio.move_on_after(options.heartbeat_s):
                 while message is None:
                     message = await messages.receive()
                     wanted = not options.sonars or message.sonar_id in options.sonars
-                    if not (wanted and limit.passes(message.sonar_id, trio.current_time())):
+                    if not (wanted and limit.passes(message.sonar_id, trio.current_time(), options.interval_s)):
                         message = None
             body = message.body if message else b"\0"
             if message and messages.dropped > told:
@@ -197,24 +198,6 @@ class TrackServer:
             "refused_clients": self.refused,
             "stalled_clients": self.stalled,
         }
-
-
-class RateLimit:
-    """Lets one message of each sonar pass in every interval."""
-
-    def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
-        self._due_s: dict[str, float] = {}
-
-    def passes(self, sonar_id: str, now_s: float) -> bool:
-        """Whether a message that comes now may be sent."""
-        due_s = self._due_s.get(sonar_id, -math.inf)
-        if now_s < due_s:
-            return False
-        # Due times advance by whole intervals, so that jitter of the pings does not lower the rate.
-        next_s = due_s + self._interval_s
-        self._due_s[sonar_id] = next_s if next_s > now_s else now_s + self._interval_s
-        return True
 
 
 async def _read_options(stream: trio.SocketStream, client: _Client) -> Options:
