@@ -22,11 +22,12 @@ from .background import Background
 from .chain import Detector
 from .clutter import TailModel
 from .geometry import Geometry, PointSpread
+from .legacy import LegacyDetector
 from .results import DETECTION
 from .single_target import SingleTargetDetector
 
 CANDIDATE_SHARE = 0.4
-"""Candidates reach down to this fraction of the threshold (-4 dB)."""
+"""Candidates reach down to this fraction of the threshold's exceedance (-4 dB)."""
 UNSURE_PINGS = 30
 """Until so many pings have been learnt there are no candidates."""
 USUAL_INTERVAL_S = 0.1
@@ -79,11 +80,12 @@ class AdaptiveDetector:
         pings = min(self._background.pings, 2 * self._settings.background_s / interval_s)
         threshold = min(pings * math.expm1(min(threshold / pings, 50.0)), 1e6)
         # an error of the background is the same in every ping: until it is small, what is weak proves nothing
-        low = min(max(CANDIDATE_SHARE * threshold, 2.0), threshold) if pings > UNSURE_PINGS else threshold
+        low = self._tail.lower(threshold, CANDIDATE_SHARE) if pings > UNSURE_PINGS else threshold
         peaks, more = find_peaks(
             self._background.ratio, self._background.scale, *self._background.block, low, *self._spread.reach()
         )
-        if pings > 50:
+        if pings > UNSURE_PINGS:
+            self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
             self._tail.learn(peaks["value"], low, threshold, interval_s)
         peaks = self._geometry.watched(peaks)
         if more or np.count_nonzero(peaks["value"] > threshold) > self._settings.max_detections:
@@ -140,6 +142,25 @@ class KindDetector:
         return self._detector.detect(frame)
 
 
+class FrameDetector:
+    """Gives each ping to the detector that fits it: single targets for split beams, else the imaging one chosen."""
+
+    def __init__(self, settings: SonarSettings) -> None:
+        legacy = settings.detector.method == "legacy"
+        self._imaging: Detector = LegacyDetector(settings) if legacy else AdaptiveDetector(settings)
+        self._split_beam: Detector = SingleTargetDetector(settings)
+        self._last = self._imaging
+
+    def detect(self, frame: Frame) -> np.ndarray:
+        """Return the detections of the ping, dtype DETECTION."""
+        self._last = self._split_beam if frame.is_split_beam else self._imaging
+        return self._last.detect(frame)
+
+    def notes(self) -> list[str]:
+        """Return and forget what happened in the last ping."""
+        return self._last.notes()
+
+
 def make_detector(settings: SonarSettings) -> Detector:
     """Return the detector that the settings describe."""
-    return KindDetector(settings)
+    return FrameDetector(settings)

@@ -86,7 +86,7 @@ class Geometry:
         return min(max(samples, 0.3), 5.0), min(max(beams, 0.3), 5.0)
 
     def watched(self, peaks: np.ndarray) -> np.ndarray:
-        """Return the peaks that lie in the part of the picture that counts."""
+        """Return the peaks (or groups) that lie in the part of the picture that counts."""
         range_m = self._range_m[peaks["peak_row"]]
         return peaks[(range_m >= self._nearest_m) & (range_m <= self._farthest_m)]
 
@@ -109,6 +109,31 @@ class Geometry:
         out["peak"] = out["mean"] = out["total"] = frame.intensity[row, column]
         out["snr_db"] = 10 * np.log10(ratio)
         out["cells"] = 1
+        return out
+
+    def describe_groups(self, frame: Frame, groups: np.ndarray) -> np.ndarray:
+        """Return groups of cells in metres and radians, dtype DETECTION; places are centroids of the intensity.
+
+        Their standard deviation is that of an even spread over the group's extent.
+        """
+        out = np.zeros(len(groups), DETECTION)
+        out["range_m"] = range_m = np.interp(groups["row"], self._row, self._range_m)
+        out["bearing_rad"] = np.interp(groups["column"], self._column, self._bearing_rad)
+        out["elevation_rad"] = out["elevation_sd_rad"] = out["ts_db"] = np.nan
+        step_m, step_rad = self._step_m[groups["peak_row"]], self._step_rad[groups["peak_column"]]
+        samples, beams = self.point_spread()
+        out["range_sd_m"] = step_m * np.sqrt(np.maximum(groups["row_variance"], samples**2) / 12 + PLACING_LIMIT**2)
+        out["bearing_sd_rad"] = step_rad * np.sqrt(
+            np.maximum(groups["column_variance"], beams**2) / 12 + PLACING_LIMIT**2
+        )
+        out["length_m"] = (groups["last_row"] - groups["first_row"] + 1) * step_m
+        out["width_m"] = (groups["last_column"] - groups["first_column"] + 1) * step_rad * range_m
+        out["area_m2"] = groups["cells"] * step_m * step_rad * range_m
+        out["peak"] = frame.intensity[groups["peak_row"], groups["peak_column"]]
+        out["total"] = groups["total"]
+        out["mean"] = groups["total"] / np.maximum(groups["cells"], 1)
+        out["snr_db"] = 20 * np.log10(np.clip(groups["peak"], 1.0, 1e6))
+        out["cells"] = groups["cells"]
         return out
 
     def measure(self, out: np.ndarray, peaks: np.ndarray, groups: np.ndarray) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-
 UNKNOWN_SD = 0.05
 """Metres or radians: where a detector does not say how sure it is."""
 

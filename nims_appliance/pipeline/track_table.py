@@ -44,7 +44,7 @@ DIM, SHADOW_PATIENCE = 4.0, 4.0
 """Where the surroundings are so much brighter, waiting for an animal takes so many times longer."""
 POLAR = ("range_m", "bearing_rad", "elevation_rad")
 FIRST_BODY_M2, FIRST_BODY_CHANCE = 0.15**2, 0.1
-"""What is assumed of an animal's body before its echoes tell: their scatter beyond the sonar's, and how often it matters."""
+"""What is assumed of a body before its echoes tell: their scatter beyond the sonar's, and how often it matters."""
 
 
 class TrackTable:

@@ -1,13 +1,13 @@
 """Tracker: joins detections over pings to tracks of animals.
 
-Each track is a Kalman filter in metres at constant velocity with a score: the log of how much likelier its detections and
-misses are for an animal than for noise. Detections below the threshold of a single ping count too, by their height. A
+Each track is a Kalman filter in metres at constant velocity with a score: the log of how much likelier its detections
+and misses are for an animal than for noise. Detections below the threshold of a single ping count too, by their height. A
 track is confirmed when noise would bring one as far only `false_tracks_per_hour` times (Wald's sequential test), and
 ends when it has not been seen for `max_gap_s` or its score says that it follows noise.
 
-Animals swim steadily for seconds and then turn at once. The filter's noise is for steady swimming; a turn is a hypothesis
-of its own for each detection (see `nims_ext.track.find_pairs`), and where several pings are lost by it, the new track
-that appears within reach of a lost one continues it (`_continue`).
+Animals swim steadily for seconds and then turn at once. The filter's noise is for steady swimming; a turn is a
+hypothesis of its own for each detection (see `nims_ext.track.find_pairs`), and where several pings are lost by it, the
+new track that appears within reach of a lost one continues it (`_continued`).
 
 S. Blackman, R. Popoli, "Design and analysis of modern tracking systems", Artech House 1999, chapters 6 and 7;
 Y. Bar-Shalom, X. Li, T. Kirubarajan, "Estimation with applications to tracking and navigation", Wiley 2001.
