@@ -108,7 +108,9 @@ class ScoreTracker:
         self._start(detections, place, noise, odds, free)
         self._remember()
         confirmed = np.flatnonzero(self._table["id"])
-        return [state_of(self._table, i, frame, self._histories[int(self._table["id"][i])]) for i in confirmed], ended
+        return [
+            state_of(self._table, int(i), frame, self._histories[int(self._table["id"][i])]) for i in confirmed
+        ], ended
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""
@@ -138,6 +140,7 @@ class ScoreTracker:
         self._count = count if math.isnan(self._count) else self._count + DENSITY_MEMORY * (count - self._count)
         # a sudden flood counts at once, so that it cannot confirm tracks before the mean has followed
         cells = max(self._count, 0.5 * count, 1.0) * math.exp(min(self._lowest if self._lowest > 0 else 0.0, 20.0))
+        cells = min(cells, max(frame.intensity.size, count))
         span_m = max(float(frame.range_m[-1] - frame.range_m[0]), 1e-3)
         width_rad = max(float(frame.bearing_rad[-1] - frame.bearing_rad[0]), frame.beam_width_rad, 1e-3)
         arc_m = width_rad * np.maximum(detections["range_m"], 0.02 * span_m)
