@@ -149,7 +149,9 @@ def find_pairs(
     _check(turn_variance.shape[0] == tracks and turn_chance.shape[0] == tracks, "tracks")
     _check(body_variance.shape[0] == tracks and body_chance.shape[0] == tracks, "tracks")
     cdef int t, d, i, j, k, low, high, middle, best
-    cdef double centre, reach, widest, spread[9]
+    cdef double centre, reach, widest
+    cdef double spread[9]
+    cdef double inverse[9]
     cdef double innovation[3]
     cdef double density[3]
     cdef double d2, nearest, total, odds, add
@@ -189,6 +191,19 @@ def find_pairs(
                     d2 += innovation[i] * innovation[i]
                 if d2 > reach * reach:
                     continue
+                # most are rejected here, by the widest of the explanations and without a logarithm
+                add = max(turn_variance[t], body_variance[t])
+                for i in range(axes):
+                    for j in range(axes):
+                        spread[i * axes + j] = covariance[t, i, j] + noise[d, i, j]
+                    spread[i * axes + i] += add
+                if _invert(spread, axes, inverse) > 0:
+                    d2 = 0
+                    for i in range(axes):
+                        for j in range(axes):
+                            d2 += innovation[i] * inverse[i * axes + j] * innovation[j]
+                    if d2 > gate:
+                        continue
                 density[0] = density[1] = density[2] = -INFINITY
                 nearest = INFINITY
                 for k in range(3):

@@ -42,6 +42,10 @@ HIDDEN_AFTER_S, VISIBLE_AFTER_S = 3.0, 0.5
 """Mean times after which a visible animal is shadowed or fades, and after which it is back."""
 NEVER_SEEN_S = 0.5
 """A track that is not confirmed ends after so long without a detection."""
+SINGLE_PINGS = 2.5
+"""A detection that nothing has followed within so many pings was noise; where it could be by then is too wide a place."""
+MOST_STARTS = 300
+"""New tracks in a ping; of more detections the strongest start one, so that a flood costs no more time."""
 LOSS_BEFORE_CONFIRMED = 6.0
 """A track that is not confirmed ends when its score has fallen so far below its best."""
 LOSS_WHEN_CONFIRMED = 15.0
@@ -272,9 +276,9 @@ class ScoreTracker:
             table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED,
             (table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED),
         )
-        unseen = table["unseen_s"] > np.where(
-            confirmed, self._settings.max_gap_s, min(NEVER_SEEN_S, self._settings.max_gap_s)
-        )
+        patience_s = np.where(table["hits"] > 1, NEVER_SEEN_S, SINGLE_PINGS * self._usual_interval(frame))
+        patience_s = np.where(confirmed, self._settings.max_gap_s, np.minimum(patience_s, self._settings.max_gap_s))
+        unseen = table["unseen_s"] > patience_s
         dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | self._outside(frame) | self._doubles()
         dead |= table["merged"]
         ended = [
@@ -314,6 +318,8 @@ class ScoreTracker:
         if len(confirmed):
             apart = place[:, None] - table.state[None, confirmed, : self._axes]
             free &= ~((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]).any(1)
+        if np.count_nonzero(free) > MOST_STARTS:
+            free &= score >= np.partition(score[free], -MOST_STARTS)[-MOST_STARTS]
         table.append(
             detections[free],
             place[free],
