@@ -36,7 +36,7 @@ async def supervise(part: Part, function: Callable[[], Awaitable[None]], policy:
     """Run `function` until it returns, starting it again whenever it raises.
 
     A `NimsError` is somebody's mistake or a broken device: one sentence in the log. Everything else is a defect, and
-    leaves its traceback; that includes a plugin's wish to end the program.
+    leaves its traceback; that includes a plugin's wish to end the program, and whatever else it may raise.
     """
     failures: deque[float] = deque()
     delay_s = policy.first_delay_s
@@ -45,7 +45,7 @@ async def supervise(part: Part, function: Callable[[], Awaitable[None]], policy:
         try:
             await function()
         except BaseException as error:
-            if not all(isinstance(leaf, (Exception, SystemExit)) for leaf in leaves(error)):
+            if any(isinstance(leaf, (trio.Cancelled, KeyboardInterrupt, GeneratorExit)) for leaf in leaves(error)):
                 raise  # cancelled, or interrupted by the operator
             text = explain(error)
             if is_expected(error):

@@ -43,6 +43,25 @@ async def test_delays_double_and_then_stay(autojump_clock) -> None:
     assert part.last_error == "the cable is out"
 
 
+class _Odd(BaseException):
+    """Raised by nobody who knows Python well."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), _Odd("x"), BaseExceptionGroup("g", [_Odd("x"), ValueError("y")])])
+async def test_whatever_a_part_raises_ends_only_the_part(autojump_clock, error: BaseException) -> None:
+    part = Part("camera")
+    await supervise(part, Failing(2, error), POLICY)
+    assert (part.state, part.restarts) == ("stopped", 2)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), BaseExceptionGroup("g", [KeyboardInterrupt(), ValueError("y")])]
+)
+async def test_the_operators_interrupt_is_no_failure_of_the_part(autojump_clock, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        await supervise(Part("camera"), Failing(2, error), POLICY)
+
+
 async def test_too_many_failures_are_retried_slowly_for_ever(autojump_clock) -> None:
     function = Failing(10)
     await supervise(Part("camera"), function, POLICY)
