@@ -157,6 +157,8 @@ class Frame:
                 raise FrameError(f"{name}: expected float32 ({samples},), got {_describe(angle)}")
         if self.samples is not None and (self.samples.shape != image.shape or self.samples.dtype != np.complex64):
             raise FrameError(f"samples: expected complex64 {image.shape}, got {_describe(self.samples)}")
+        for name in ("unit", "channel", "device"):
+            _check_text(name, getattr(self, name))
         for name in ("time_s", "sound_speed_m_s", "beam_width_rad", "range_resolution_m"):
             if not math.isfinite(getattr(self, name)):
                 raise FrameError(f"{name}: expected a finite number, got {getattr(self, name)!r}")
@@ -164,6 +166,19 @@ class Frame:
 
 
 _FLOATS = tuple(field.name for field in dataclasses.fields(Frame) if field.type == "float")
+
+
+MAX_TEXT = 200
+"""Longest name of a unit, a channel or a device; it travels with every ping."""
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise FrameError(f"{name}: expected at most {MAX_TEXT} characters of text, got {text!r:.80}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FrameError(f"{name}: expected text that UTF-8 can hold, got {text!a:.80} ({error.reason})") from None
 
 
 def _describe(array: np.ndarray) -> str:

@@ -5,10 +5,13 @@ The health page, `/healthz` and the state line of the live page are drawn from `
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 STATES = ("starting", "running", "waiting", "failed", "stopped")
 """waiting: alive but without what it needs (a sonar that does not answer); failed: being restarted after an error."""
@@ -34,6 +37,19 @@ class Part:
         if state != self.state:
             self.since_utc_s = time.time()
         self.state, self.detail = state, detail
+
+    def count(self) -> dict[str, Any]:
+        """Return the counters; none where they fail, which must not hide the other parts."""
+        if self.statistics is None:
+            return {}
+        try:
+            return self.statistics()
+        except Exception as error:
+            text = f"statistics: {type(error).__name__}: {error}"
+            if text != self.last_error:
+                log.exception("%s: its counters cannot be read", self.name)
+            self.last_error = text
+            return {}
 
 
 class Health:
@@ -63,13 +79,13 @@ class Health:
             "started_utc_s": self.started_utc_s,
             "parts": [
                 {
+                    "statistics": part.count(),
                     "name": part.name,
                     "state": part.state,
                     "detail": part.detail,
                     "since_utc_s": part.since_utc_s,
                     "restarts": part.restarts,
                     "last_error": part.last_error,
-                    "statistics": part.statistics() if part.statistics else {},
                 }
                 for part in self._parts.values()
             ],

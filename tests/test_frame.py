@@ -62,6 +62,13 @@ def test_a_broken_contract_is_named(changes: dict, message: str) -> None:
         make_frame(**changes).check()
 
 
+@pytest.mark.parametrize("text", [None, 5, "x" * 1000, "\ud800"])
+def test_texts_travel_as_json_with_every_ping(text: object) -> None:
+    for name in ("unit", "channel", "device"):
+        with pytest.raises(FrameError, match=name):
+            make_frame(**{name: text}).check()
+
+
 def test_stamps_leave_the_arrays_where_they_are() -> None:
     frame = make_frame()
     stamped = frame.stamped("pen", 7, Arrival(utc_s=10.0, monotonic_s=20.0))
