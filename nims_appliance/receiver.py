@@ -71,6 +71,8 @@ class Receiver:
         self._head = bytearray()
         self._head_since_s = 0.0
         self._good = False
+        self._stranger = ""
+        """What was found out about bytes that are not the driver's."""
         self._skipped_before = 0
         self._arrivals_s: deque[float] = deque(maxlen=256)
         self._last_time_s = float("nan")
@@ -88,6 +90,9 @@ class Receiver:
         """
         self._decoder = self._make_decoder()
         await self._link.run(self._datagrams if self._link.is_datagram else self._stream)
+        if not self._good:
+            why = self._stranger or self._totals().last_error
+            self._part.set("waiting", f"{self._part.detail}, and no ping is in it{f': {why}' if why else ''}")
 
     def _make_decoder(self) -> Decoder:
         datagram = self._link.is_datagram
@@ -111,6 +116,8 @@ class Receiver:
             need = await self._decode_stream(connection)
         frames = self._guarded(lambda: self._decoder.finish(connection.arrival))  # type: ignore[union-attr]
         await self._publish(frames or [], connection.arrival)
+        if self._head:
+            self._look_for_strangers(ended=True)
 
     async def _decode_stream(self, connection: StreamConnection) -> int:
         """Decode what is in the buffer; return how many bytes the next call needs."""
@@ -222,6 +229,7 @@ class Receiver:
     def _begin(self) -> None:
         """A connection was made: what comes is unknown until the first ping."""
         self._good = False
+        self._stranger = ""
         self._head.clear()
         self._skipped_before = self._totals().skipped_bytes
 
@@ -248,9 +256,9 @@ class Receiver:
         if age_s >= SILENCE_S and (part.state == "running" or part.detail.startswith(NO_PING)):
             part.set("waiting", f"{NO_PING} {age_s:.0f} s, though data come: is the sonar pinging?")
 
-    def _look_for_strangers(self) -> None:
-        """Find out whose bytes they are that are not the driver's."""
-        if len(self._head) < HEAD_BYTES and trio.current_time() - self._head_since_s < HEAD_S:
+    def _look_for_strangers(self, *, ended: bool = False) -> None:
+        """Find out whose bytes they are that are not the driver's; `ended`: there will be no more of them."""
+        if not ended and len(self._head) < HEAD_BYTES and trio.current_time() - self._head_since_s < HEAD_S:
             return
         looks_like = self._plugins.recognise(bytes(self._head))
         skipped = self._totals().skipped_bytes - self._skipped_before
@@ -258,12 +266,13 @@ class Receiver:
         if looks_like and looks_like != self._driver.title:
             text = f"{nothing}; this looks like {looks_like}: check the profile"
         elif not looks_like and skipped >= len(self._head) / 2:
-            text = f"{nothing}, nor of any other driver: check the address, the port and the profile"
+            what = "the address, the port" if self._link.is_live else "the file"
+            text = f"{nothing}, nor of any other driver: check {what} and the profile"
         else:
             return
         if text != self._part.last_error:
             log.error("%s: %s", self._sonar.name, text)
-        self._part.last_error = text
+        self._stranger = self._part.last_error = text
         self._part.set("waiting", text)
 
     def _totals(self) -> DecoderStatistics:

@@ -324,6 +324,29 @@ async def test_the_wrong_profile_is_found_out(tmp_path: Path, fast_clock, caplog
     assert rig.part.state == "waiting"
 
 
+async def test_a_recording_of_another_sonar_is_found_out_however_short(tmp_path: Path, fast_clock) -> None:
+    rig = rig_of_file(tmp_path, m3_packet(1, (20, 8)).replace(b"P", b"_").replace(b"X", b"_").replace(b"B", b"_"))
+    await rig.run()
+    assert rig.part.detail.startswith(
+        "recording.bin has been played to its end, and no ping is in it: no packet of Toy"
+    )
+    assert "this looks like Kongsberg M3" in rig.part.detail
+    assert rig.part.last_error in rig.part.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", ""),
+        (bytes(100), ": no packet of Toy protocol in the first 100 bytes, nor of any other driver: check the file"),
+    ],
+)
+async def test_a_recording_without_a_ping_says_so(tmp_path: Path, fast_clock, data: bytes, why: str) -> None:
+    rig = rig_of_file(tmp_path, data)
+    await rig.run()
+    assert rig.part.detail.startswith(f"recording.bin has been played to its end, and no ping is in it{why}")
+
+
 async def test_nobodys_bytes_are_said_to_be_nobodys(tmp_path: Path, fast_clock) -> None:
     async def noise(stream: trio.SocketStream) -> None:
         with suppress(trio.BrokenResourceError):
