@@ -40,6 +40,9 @@ async def open_file(link: FileLink, *, limit_bytes: int, taps: list[Tap]) -> Asy
 
 def _open(link: FileLink) -> FileIO:
     try:
+        # A pipe that nobody writes would hold the worker thread for ever.
+        if link.path.is_fifo():
+            raise LinkError(f"{link.path} is a pipe: expected the file of a recording")
         return FileIO(link.path)
     except FileNotFoundError:
         raise LinkError(f"there is no file {link.path.absolute()}") from None

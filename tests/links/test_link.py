@@ -5,6 +5,7 @@ Time runs fifty times faster than the computer's clock, so that waits are short 
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from functools import partial
@@ -252,6 +253,15 @@ async def test_a_folder_is_no_recording(tmp_path: Path, fast_clock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run, lambda connection: trio.sleep_forever())
         assert "is a folder" in await reports.until("is a folder")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pipe_is_no_recording(tmp_path: Path, fast_clock) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    link, reports = make_link(f"file:{tmp_path}/pipe")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, lambda connection: trio.sleep_forever())
+        assert "expected the file of a recording" in await reports.until("is a pipe")
         nursery.cancel_scope.cancel()
 
 
