@@ -117,7 +117,7 @@ def test_empty_text_is_an_empty_mapping(text):
         (b"? [1, 2]\n: 3\n", "x:1: expected a plain key, got a list"),
         (b"[" * 10000, "x:1: nested deeper than 32 levels"),
         (b"{a: " * 10000, "x:1: nested deeper than 32 levels"),
-        (b"a: " + b"x" * MAX_BYTES, "x: expected at most 256 KiB"),
+        (b"a: " + b"x" * MAX_BYTES, "x: expected at most 256 KiB, got more"),
     ],
 )
 def test_every_mistake_has_its_line(text, error):
