@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import logging
 import sys
 import time
@@ -84,7 +85,8 @@ def process_files(
       files: in order of time.
       tracks: where the track server's messages go, one JSON object a line, one line a ping; "-" is standard output.
       detections: the same for detections.
-      metrics: where echo metrics go, as CSV with the units in the header.
+      metrics: where echo metrics go, as CSV with the units in the header: for each time bin a row of the whole column,
+        `part` 0, and one of each layer.
       progress: called often.
       sonar: the name of the sonar in the outputs.
       recognise: names the driver whose data the bytes look like, for files without a ping.
@@ -260,10 +262,10 @@ class _Outputs:
             return
         writer = csv.writer(self.metrics, lineterminator="\n")
         if self._metrics_columns is None:
-            self._metrics_columns = [field.name for field in dataclasses.fields(bins[0])]
+            self._metrics_columns = [field.name for field in dataclasses.fields(bins[0]) if field.name != "by_layer"]
             with _writing():
                 writer.writerow(["start_iso", *self._metrics_columns])
-        for done in bins:
+        for done in itertools.chain.from_iterable((column, *column.by_layer) for column in bins):
             with _writing():
                 writer.writerow([iso_time(done.start_s), *(getattr(done, name) for name in self._metrics_columns)])
 

@@ -90,9 +90,29 @@ class MetricsSettings(Settings, frozen=True):
 
     depth_bin_m: Annotated[float, Meta(gt=0, description="Height of a depth bin, metres; 0.5 in the paper")] = 0.5
     time_bin_s: Annotated[float, Meta(gt=0, description="Length of a time bin, seconds; 5 in the paper")] = 5.0
-    occupied_threshold_db: Annotated[float, Meta(description="A cell counts as occupied above this Sv, dB")] = -90.0
+    layer_m: Annotated[
+        float, Meta(ge=0, description="Height of the layers reported beside the whole column, metres; 0: none")
+    ] = 5.0
+    occupied_threshold_db: Annotated[
+        float, Meta(description="A cell counts as occupied above this Sv, dB; for calibrated sonars")
+    ] = -90.0
+    relative_threshold_db: Annotated[
+        float, Meta(ge=0, description="The same where not calibrated: so far above the median cell of the column, dB")
+    ] = 6.0
     min_range_m: Annotated[float, Meta(ge=0, description="Nearest range that counts, metres")] = 1.0
     max_range_m: Annotated[float, Meta(gt=0, description="Farthest range that counts, metres")] = 1e6
+    noise_removal: Annotated[
+        bool,
+        Meta(description="Take background noise from Sv (De Robertis 2007); needs a stretch of range without animals"),
+    ] = False
+    noise_pings: Annotated[int, Meta(ge=1, le=200, description="Noise is estimated anew every so many pings")] = 20
+    noise_cell_m: Annotated[float, Meta(gt=0, description="Height of a cell for the estimate of noise, metres")] = 10.0
+    noise_max_db: Annotated[
+        float, Meta(description="Noise is never taken for louder than this, dB re 1 m-1, before time-varied gain")
+    ] = -125.0
+    noise_min_snr_db: Annotated[
+        float, Meta(description="A sample counts as empty if less remains above the noise, dB; 10 in the paper")
+    ] = 10.0
 
     def __post_init__(self) -> None:
         _check_below(self, "min_range_m", "max_range_m")

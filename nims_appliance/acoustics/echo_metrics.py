@@ -87,7 +87,12 @@ def profile_metrics(
 
 
 def count_layers(s_v: np.ndarray, cell_m: float, *, occupied_threshold_db: float = -90.0) -> int:
-    """Return the number of layers in a profile of valid cells.
+    """Return the number of layers in a profile of valid cells, as `find_layers` finds them."""
+    return len(find_layers(s_v, cell_m, occupied_threshold_db=occupied_threshold_db))
+
+
+def find_layers(s_v: np.ndarray, cell_m: float, *, occupied_threshold_db: float = -90.0) -> np.ndarray:
+    """Return the cell of the crest of each layer in a profile of valid cells, int64, increasing.
 
     The paper finds layers in an image of depth and time; this is its rule along depth alone, for a profile that has
     been averaged over time: the profile in dB, no lower than the threshold, is smoothed over LAYER_CELLS cells; a
@@ -108,5 +113,8 @@ def count_layers(s_v: np.ndarray, cell_m: float, *, occupied_threshold_db: float
     flat[:-1] |= (slope[:-1] > 0.0) & (slope[1:] <= 0.0)
     places = np.flatnonzero(crest & flat)
     if not places.size:
-        return 0
-    return 1 + int((np.diff(places) > reach).sum())
+        return places
+    groups = np.split(places, np.flatnonzero(np.diff(places) > reach) + 1)
+    # Smoothing spreads the column by `reach` cells to either side, of which a crest at its end may be one.
+    middles = np.array([int(group.mean()) for group in groups]) - reach
+    return np.clip(middles, 0, len(s_v) - 1)
