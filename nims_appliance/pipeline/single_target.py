@@ -5,8 +5,8 @@ single and overlapping echoes in a split-beam echosounder", ICES J. Mar. Sci. 54
 Barange, "Single target recognition", ICES Coop. Res. Rep. 235 (1999) 28-43: an echo of one target is as long as the
 pulse, comes from one direction throughout, and is near enough to the axis for its compensation to be trusted.
 
-Walls, nets and the bottom pass these criteria by chance in every ping. An echo must therefore also stand out of the
-past of its range, by the factor that makes `false_alarms_per_ping` of noise alone.
+Walls, nets, the bottom and dense schools pass these criteria by chance in every ping. An echo must therefore also stand
+out of the past of its range, as far as what is usual there does no more than `false_alarms_per_ping` times a ping.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ USUAL_SENSITIVITY_DEG = 150.0
 MIN_SAMPLES = 3
 """Fewer samples between the -6 dB points give no scatter of phase."""
 FEW_PINGS = 20
-"""The background is a mean of no fewer pings, however slowly they come: with less the threshold would be useless."""
+"""The background remembers no fewer pings, however slowly they come: with less the threshold would be useless."""
+FIRST_PINGS = 5
+"""Nothing is detected at a range before so many pings of it."""
+MOST_SPREAD, POOLED_PULSES = math.log(30.0), 13
+"""Largest ln of the 90 % quantile over the median that is believed; over how many pulse lengths it is pooled."""
 GLINT = 0.2
 """Standard deviation of the apparent place of an extended target, in its lengths: radar's angular glint, 0.15..0.25."""
 MOST_EXCEEDANCE = 500.0
 """27 dB above the noise: a stronger echo is no better proof that it is no noise."""
-ODD_PINGS = 3
-"""So many pings of another level in a row, and the sounder was switched over."""
+ODD_PINGS, ODD_RATIO = 3, 8.0
+"""So many pings in a row with half of their ranges so far from the mean, and the sounder was switched over."""
 HALF = 10.0**-0.6
 """-6 dB."""
 
@@ -64,26 +68,27 @@ class SingleTargetDetector:
         if self._background.fit(frame):
             self._notes.append("geometry changed")
         pulse_samples = _pulse_samples(frame)
-        threshold = self._background.threshold(self._settings.false_alarms_per_ping * pulse_samples / len(power))
-        ratio = self._background.ratio(power)
-        if self._background.is_of_another_level(ratio, threshold):
+        background = self._background
+        if background.is_of_another_level(power):
             self._odd_pings += 1
             if self._odd_pings < ODD_PINGS:
                 # A burst of interference, or a ping without echoes: nothing is learnt from it.
                 self._notes.append("flooded")
                 return np.zeros(0, DETECTION)
             self._notes.append("level changed")
-            self._background.restart()
-            threshold, ratio = math.inf, np.zeros(len(power))
+            background.restart()
         self._odd_pings = 0
-        exceedance = self._background.exceedance(ratio)
-        self._background.update(power, threshold, frame.time_s)
+        ratio, exceedance = background.ratio(power), background.exceedance(power)
+        evidence = exceedance * background.novelty()
+        background.update(power, frame.time_s)
 
         peaks = _local_maxima(power)
         in_range = (frame.range_m[peaks] >= self._settings.min_range_m) & (
             frame.range_m[peaks] <= self._settings.max_range_m
         )
-        peaks = peaks[in_range & (ratio[peaks] > threshold)]
+        # One echo is as long as the pulse: a ping has so many independent chances for a false one.
+        needed = math.log(max(len(power) / pulse_samples, 1.0) / self._settings.false_alarms_per_ping)
+        peaks = peaks[in_range & (exceedance[peaks] > max(needed, math.log(2.0)))]
         if not len(peaks):
             return np.zeros(0, DETECTION)
         echoes = _measure(frame, power, peaks, pulse_samples, self._criteria.max_echo_length)
@@ -93,7 +98,7 @@ class SingleTargetDetector:
             self._notes.append("flooded")
             echoes = echoes.keep(np.sort(np.argsort(-power[echoes.peak])[: self._settings.max_detections]))
         found = _describe(frame, power, ratio, echoes, GLINT * self._criteria.animal_length_m)
-        found["exceedance"] = np.minimum(exceedance[echoes.peak], MOST_EXCEEDANCE)
+        found["exceedance"] = np.minimum(evidence[echoes.peak], MOST_EXCEEDANCE)
         return found
 
     def _accept(self, frame: Frame, echoes: _Echoes) -> np.ndarray:
@@ -117,11 +122,15 @@ class SingleTargetDetector:
 
 
 class _RangeBackground:
-    """Running mean of the power at each range, for pings of one geometry.
+    """Running median and 90 % quantile of the power at each range, for pings of one geometry.
 
-    Exponential, but the mean of all pings while they are fewer than its memory. A value above the threshold counts as
-    the threshold only, so that an animal that passes leaves no ghost, while a wall that comes to stay is learnt:
-    the mean doubles about every background_s / threshold seconds.
+    Quantiles are found by stochastic approximation (H. Robbins, S. Monro, Ann. Math. Stat. 22 (1951) 400-407) of ln
+    power: each ping moves them by a fixed step, however strong it is. So an animal that passes leaves no ghost, and one
+    that stays in place is learnt at 6 dB in background_s seconds. A wall that comes to stay is learnt as slowly.
+
+    Noise is exponentially distributed; walls and schools, whose parts shade each other and turn, have heavier tails.
+    Weibull's distribution through both quantiles describes either; its shape is the median over neighbouring ranges,
+    so that one animal does not change it.
     """
 
     def __init__(self, memory_s: float) -> None:
@@ -130,8 +139,8 @@ class _RangeBackground:
         self._transmission: tuple[float, ...] = ()
         self._time_s = math.nan
         self._interval_s = 0.0
-        self._pings = 0
-        self._mean = np.empty(0)
+        self._pulse_samples = 1.0
+        self.restart()
 
     def fit(self, frame: Frame) -> bool:
         """Start anew if the ping is not comparable with the ones before; return whether there were such."""
@@ -143,45 +152,63 @@ class _RangeBackground:
         same_axis = self._range_m is frame.range_m or np.array_equal(self._range_m, frame.range_m)
         if same_axis and self._transmission == transmission:
             return False
-        had_pings = self._pings > 0
+        had_pings = bool(self._pings.any())
         self._range_m, self._transmission = frame.range_m, transmission
+        self._pulse_samples = _pulse_samples(frame)
         self._time_s, self._interval_s = math.nan, 0.0
         self.restart()
         return had_pings
 
     def restart(self) -> None:
-        """Forget the mean."""
-        self._pings = 0
-        self._mean = np.zeros(len(self._range_m))
+        """Forget what was learnt."""
+        count = len(self._range_m)
+        self._pings = np.zeros(count)
+        """How many pings the quantiles of each range are worth; 0 where no power has come yet."""
+        self._median = np.zeros(count)
+        """ln of the median power."""
+        self._upper = np.zeros(count)
+        """ln of the 90 % quantile."""
+        self._steady = np.full(count, 0.5)
+        """How often a ping was on the same side of the median as the one before."""
+        self._was_above = np.zeros(count, dtype=bool)
 
     def ratio(self, power: np.ndarray) -> np.ndarray:
-        """Return power over its mean; 0 where no mean is known, because nothing was received there yet."""
-        return np.divide(power, self._mean, out=np.zeros(len(power)), where=self._mean > 0.0)
+        """Return power over the mean of noise with such a median; 0 where no power has come yet."""
+        mean = np.exp(self._median) / math.log(2.0)
+        return np.divide(power, mean, out=np.zeros(len(power)), where=self._pings > 0)
 
-    def is_of_another_level(self, ratio: np.ndarray, threshold: float) -> bool:
+    def is_of_another_level(self, power: np.ndarray) -> bool:
         """Whether half of the ping is as far above its mean, or below, as noise almost never is."""
-        known = ratio[self._mean > 0.0]
-        if not len(known) or not math.isfinite(threshold):
-            return False
-        limit = max(threshold, 4.0)
-        return not 0.5 / limit < float(np.median(known)) < limit
+        known = self.ratio(power)[self._pings > 0]
+        return bool(known.size) and not 0.5 / ODD_RATIO < float(np.median(known)) < ODD_RATIO
 
-    def threshold(self, rate: float) -> float:
-        """Return the ratio to the mean that exponential noise exceeds with a probability, given how many pings it has.
+    def exceedance(self, power: np.ndarray) -> np.ndarray:
+        """Return -ln of the probability that what is usual reaches the power; 0 where too little is known.
 
-        Infinite for the first ping. The mean of n values of noise is itself uncertain: as for a cell-averaging CFAR.
+        The median of n pings is itself uncertain, as the mean of a cell-averaging CFAR, whose correction this is.
         """
-        if self._pings == 0:
-            return math.inf
-        return self._pings * math.expm1(-math.log(min(max(rate, 1e-300), 0.5)) / self._pings)
+        level = math.log(2.0) * (self.ratio(power) / math.log(2.0)) ** self._shape()
+        # Half of the pings: the shape is uncertain beside the median.
+        worth = np.maximum(self._pings / 2.0, 1.0)
+        return np.where(self._pings >= FIRST_PINGS, worth * np.log1p(level / worth), 0.0)
 
-    def exceedance(self, ratio: np.ndarray) -> np.ndarray:
-        """Return -ln of the probability that exponential noise reaches a ratio to the mean; inverse of `threshold`."""
-        pings = max(self._pings, 1)
-        return pings * np.log1p(ratio / pings)
+    def _shape(self) -> np.ndarray:
+        """Return the shape of Weibull's distribution at each range; at most 1: a steady wall is no better proof."""
+        spread = _pooled(np.clip(self._upper - self._median, 1e-3, MOST_SPREAD), self._pulse_samples)
+        return np.minimum(math.log(math.log(10.0) / math.log(2.0)) / spread, 1.0)
 
-    def update(self, power: np.ndarray, threshold: float, time_s: float) -> None:
-        """Take one ping into the mean."""
+    def novelty(self) -> np.ndarray:
+        """Return what share of a ping is news after the ones before, 0..1.
+
+        The variance of the mean of a first-order autoregressive series is that of so many times fewer independent
+        values. The correlation is that of a Gaussian series which is as often on one side of its median twice.
+        """
+        steady = np.clip(_pooled(self._steady, self._pulse_samples), 0.5, 1.0)
+        correlation = np.minimum(np.sin(0.5 * math.pi * (2.0 * steady - 1.0)), 0.95)
+        return (1.0 - correlation) / (1.0 + correlation)
+
+    def update(self, power: np.ndarray, time_s: float) -> None:
+        """Take one ping into the quantiles."""
         interval_s = time_s - self._time_s
         self._time_s = time_s
         if interval_s > 0.0:
@@ -189,10 +216,29 @@ class _RangeBackground:
             usual_s = self._interval_s or interval_s
             self._interval_s = usual_s + 0.1 * (min(max(interval_s, usual_s / 2.0), usual_s * 2.0) - usual_s)
         memory_pings = self._memory_s / self._interval_s if self._interval_s else FEW_PINGS
-        self._pings = min(self._pings + 1, max(math.ceil(memory_pings), FEW_PINGS))
-        if math.isfinite(threshold):
-            power = np.where(self._mean > 0.0, np.minimum(power, threshold * self._mean), power)
-        self._mean += (power - self._mean) / self._pings
+        level = np.log(np.maximum(power, 1e-300))
+        new = (self._pings == 0) & (power > 0.0)
+        self._median[new], self._upper[new] = level[new], level[new] + math.log(math.log(10.0) / math.log(2.0))
+        known = self._pings > 0
+        self._pings[known | new] = np.minimum(self._pings[known | new] + 1.0, max(memory_pings, FEW_PINGS))
+        # Steps of 1 / (n f), where f is the density of ln power at the quantile.
+        step = known / np.maximum(self._pings, 1.0)
+        above = level > self._median
+        self._steady += step * ((above == self._was_above) - self._steady)
+        self._was_above = above
+        step /= self._shape()
+        self._median += step / (0.5 * math.log(2.0)) * (above - 0.5)
+        self._upper += step / (0.1 * math.log(10.0)) * ((level > self._upper) - 0.1)
+
+
+def _pooled(values: np.ndarray, pulse_samples: float) -> np.ndarray:
+    """Return the running median over POOLED_PULSES pulse lengths; same shape."""
+    step = max(int(pulse_samples), 1)
+    reach = POOLED_PULSES // 2
+    thinned = values[::step]
+    padded = np.pad(thinned, reach, mode="reflect" if len(thinned) > reach else "edge")
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, POOLED_PULSES), axis=1)
+    return np.repeat(medians, step)[: len(values)]
 
 
 @dataclass(frozen=True, slots=True)

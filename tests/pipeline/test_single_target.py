@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Calibration, Frame
 from nims_appliance.pipeline.detector import make_detector as detector_of_chain
 from nims_appliance.pipeline.results import DETECTION
-from nims_appliance.pipeline.single_target import SingleTargetDetector
+from nims_appliance.pipeline.single_target import SingleTargetDetector, _RangeBackground
 from nims_appliance.profile import Profile
 from nims_appliance.settings import DetectorSettings, SingleTargetSettings, SonarSettings
 
@@ -98,7 +99,7 @@ def test_place_and_strength_of_a_target() -> None:
     assert target["ts_db"] == pytest.approx(-40.0, abs=0.3)
     assert target["snr_db"] > 30.0
     assert target["cells"] in (4, 5)
-    assert target["exceedance"] == 500.0
+    assert target["exceedance"] > 50.0
     assert target["candidate"] == 0
     assert 0.5 * CELL_M / math.sqrt(12) < target["range_sd_m"] < PULSE_SAMPLES * CELL_M
     for name in ("bearing_sd_rad", "elevation_sd_rad"):
@@ -139,14 +140,47 @@ def test_strongest_of_overlapping_echoes_is_kept() -> None:
     assert len(found) <= 1
 
 
-def test_exceedance_is_that_of_noise_with_a_mean_of_as_many_pings() -> None:
-    """With the mean of n values of noise, the probability of a ratio q is (1 + q / n)^-n."""
-    detector = make_detector(min_ts_db=-90.0)
-    learn(detector, 40)
-    (target,) = detector.detect(make_frame(40, [(7.2, 0.0, 0.0, -80.0)]))
-    ratio = 10 ** (target["snr_db"] / 10)
-    assert 20.0 < ratio < 1000.0
-    assert target["exceedance"] == pytest.approx(40 * math.log(1 + ratio / 40))
+def exceedances(power: Callable[[int], np.ndarray], *, learnt: int, pings: int) -> np.ndarray:
+    """Return the exceedance of every sample in `pings` pings after `learnt` ones; power(number) gives one ping."""
+    background = _RangeBackground(memory_s=10.0)
+    background.fit(make_frame(0))
+    found = []
+    for number in range(learnt + pings):
+        if number >= learnt:
+            found.append(background.exceedance(power(number)))
+        background.update(power(number), 0.05 * number)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("learnt", [30, 300])
+def test_exceedance_of_noise_is_exponentially_distributed(learnt: int) -> None:
+    """As often as it says: e^-u of the samples exceed u, also while the background is young."""
+    found = exceedances(lambda n: np.random.default_rng(n).exponential(size=SAMPLES), learnt=learnt, pings=100)
+    for level in (1.0, 3.0, 5.0):
+        assert 0.6 < (found > level).mean() / math.exp(-level) < 1.3
+    assert (found > 8.0).mean() < 2.0 * math.exp(-8.0)
+
+
+def test_exceedance_knows_heavy_tails() -> None:
+    """A wall whose power is spread as Weibull's distribution of shape 0.6 is no storm: e^-7 of exponential noise is."""
+    found = exceedances(lambda n: np.random.default_rng(n).weibull(0.6, SAMPLES), learnt=300, pings=300)
+    assert (found > 7.0).mean() < 2.0 * math.exp(-7.0)
+    assert 0.5 < (found > 4.0).mean() / math.exp(-4.0) < 1.5
+
+
+def test_echoes_that_last_over_pings_prove_less() -> None:
+    """Ten samples in a row of a slow wall are the news of one; those of noise are ten."""
+    rng = np.random.default_rng(4)
+    slow, noise = _RangeBackground(10.0), _RangeBackground(10.0)
+    level = rng.normal(size=SAMPLES)
+    for background in (slow, noise):
+        background.fit(make_frame(0))
+    for number in range(400):
+        level = 0.8 * level + 0.6 * rng.normal(size=SAMPLES)
+        slow.update(np.exp(level), 0.05 * number)
+        noise.update(rng.exponential(size=SAMPLES), 0.05 * number)
+    assert np.median(slow.novelty()) == pytest.approx(0.2 / 1.8, abs=0.03)
+    assert np.median(noise.novelty()) > 0.85
 
 
 def test_beam_off_axis_criterion() -> None:
@@ -215,12 +249,21 @@ def test_wall_gives_no_targets_and_animals_before_it_do() -> None:
 
 
 def test_wall_that_comes_to_stay_is_learnt() -> None:
-    detector = make_detector(background_s=5.0)
+    detector = make_detector(background_s=2.0)
     learn(detector)
-    wall = [(12.0, 0.01, 0.0, -30.0)]
-    hits = [len(detector.detect(make_frame(number, wall))) for number in range(50, 350)]
+    wall = [(12.0, 0.01, 0.0, -45.0)]
+    hits = [len(detector.detect(make_frame(number, wall))) for number in range(50, 550)]
     assert hits[0] == 1
     assert not any(hits[-50:])
+
+
+def test_animal_that_hangs_still_for_a_minute_stays_detected() -> None:
+    """20 dB above the threshold it is seen for longer than twice background_s."""
+    detector = make_detector(background_s=30.0)
+    learn(detector, 100)
+    fish = [(7.2, 0.01, 0.0, -55.0 + 15.0)]
+    hits = [len(detector.detect(make_frame(number, fish))) for number in range(100, 1300)]
+    assert sum(hits[-100:]) > 90
 
 
 def test_animal_that_leaves_gives_no_ghost_and_hides_nothing() -> None:
