@@ -8,6 +8,7 @@ import numpy as np
 
 MEMORY_S = 20.0
 CLIP = 8.0
+BINS = 400
 
 
 def _variation(shape: float) -> float:
@@ -24,8 +25,7 @@ class TailModel:
 
     That is the tail of a Weibull distribution: shape 1 for the intensity of speckle (exponential), 2 for its amplitude
     (Rayleigh), below 1 for spiky clutter. The shape follows from the spread of the cells, slope and N from the peaks
-    themselves: whatever the sonar sends, the false alarm rate is the one that was asked for. Peaks that are detections
-    are left out, so that animals do not raise the threshold against themselves.
+    themselves: whatever the sonar sends, the false alarm rate is the one that was asked for.
 
     Args:
       cells: how many cells a ping has.
@@ -39,9 +39,14 @@ class TailModel:
         self.slope = 1.0
         self.shape = 1.0
         self._variation = 1.0
-        self._above = 0.0
-        self._excess = 0.0
-        self._weight = 0.0
+        self._samples = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        # the histogram is in steps of a tenth of what the exceedance is of when the tail is that of the shape
+        self._unit = 0.1 / self.slope
+        self._counts = np.zeros(BINS)
+        self._pings = np.zeros(BINS)
 
     def height(self, rate: float) -> float:
         """Return the height that noise exceeds `rate` times a ping; never within the bulk of the noise."""
@@ -62,33 +67,41 @@ class TailModel:
         mean = float(sample.mean())
         if not mean > 0:
             return
-        self._variation += -math.expm1(-interval_s / MEMORY_S) * (float(sample.std()) / mean - self._variation)
+        self._samples += 1
+        share = max(1.0 / self._samples, -math.expm1(-interval_s / MEMORY_S))
+        self._variation += share * (float(sample.std()) / mean - self._variation)
         shape = float(np.interp(self._variation, VARIATIONS, SHAPES))
         # the intensity of speckle is what most sonars send, and clipping and texture take a few per cent
         shape = 1.0 if 0.85 < shape < 1.2 else shape
         if abs(shape - self.shape) > 0.1:
             self.shape, self.slope = shape, math.gamma(1 + 1 / shape) ** shape
-            self._above = self._excess = self._weight = 0.0
+            self._forget()
 
-    def learn(self, heights: np.ndarray, low: float, high: float, interval_s: float) -> None:
+    def learn(self, heights: np.ndarray, low: float, interval_s: float) -> None:
         """Learn the peaks of a ping.
 
         Args:
           heights: of all peaks above `low`.
           low: the threshold of the peaks.
-          high: peaks above it are detections.
           interval_s: time since the last ping.
         """
-        exceedance = heights[heights < max(high, 1.1 * low)] ** self.shape
-        # the lowest part is the least like the tail
-        low_exceedance = low**self.shape + 1.5 / self.slope
-        noise = exceedance[exceedance > low_exceedance]
+        unit = self._unit
         fading = math.exp(-interval_s / MEMORY_S)
-        self._above = self._above * fading + len(noise)
-        self._excess = self._excess * fading + float((noise - low_exceedance).sum())
-        self._weight = self._weight * fading + 1.0
-        if self._above < 100 or not self._excess > 0:
+        self._counts *= fading
+        self._pings *= fading
+        first = min(int(low**self.shape / unit) + 1, BINS - 1)
+        bins = np.minimum(heights**self.shape / unit, BINS - 1).astype(np.intp)
+        self._counts += np.bincount(bins, minlength=BINS)
+        self._pings[first:] += 1.0
+        # Two neighbouring stretches just above the threshold of the peaks, where noise outnumbers animals by far: for an
+        # exponential tail the ratio of their counts gives its slope, and animals, of all strengths, add little to either.
+        width = max(2, round(1.2 / self.slope / unit))
+        if first + 2 * width > BINS or self._pings[first] < 1.0:
             return
-        # the maximum likelihood estimate of an exponential's rate is one over its mean
-        self.slope += 0.05 * (min(max(self._above / self._excess, 0.05), 20.0) - self.slope)
-        self.peaks = self._above / self._weight * math.exp(min(self.slope * low_exceedance, 50.0))
+        rates = self._counts[first : first + 2 * width] / self._pings[first : first + 2 * width]
+        near, far = float(rates[:width].sum()), float(rates[width:].sum())
+        if min(near, far) * self._pings[first] < 20:
+            return
+        slope = math.log(max(near / far, 1.01)) / (width * unit)
+        self.slope += 0.05 * (min(max(slope, 0.2 / unit / 10), 3.0 / unit / 10) - self.slope)
+        self.peaks = near / -math.expm1(-self.slope * width * unit) * math.exp(min(self.slope * first * unit, 50.0))

@@ -86,7 +86,7 @@ class AdaptiveDetector:
         )
         if pings > UNSURE_PINGS:
             self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
-            self._tail.learn(peaks["value"], low, threshold, interval_s)
+            self._tail.learn(peaks["value"], low, interval_s)
         peaks = self._geometry.watched(peaks)
         if more or np.count_nonzero(peaks["value"] > threshold) > self._settings.max_detections:
             self._notes.append("flooded")
