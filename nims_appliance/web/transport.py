@@ -8,6 +8,7 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
 * wsproto copies a message three times for each client: a `Message` is framed once and its bytes are handed to all.
 * quart-trio cancels the task of a request while Hypercorn is still about to close or recycle its connection, which
   then stays open for ever: this is shielded.
+* It keeps what a client sends on after its message was refused for its size: this is thrown away.
 * An error in one connection would end the whole server: here it ends that connection.
 * HTTP/2 and h2c are not spoken: they bring nothing on a LAN, and WebSockets over them would bypass the above.
 """
@@ -35,6 +36,7 @@ from hypercorn.typing import ConnectionState as RequestState
 from hypercorn.utils import parse_socket_addr, wrap_app
 from quart_trio import QuartTrio
 from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,15 @@ class _WebSocketStream(WSStream):
                 state=event.state,
             )
         await super().handle(event)
+
+    async def _handle_events(self) -> None:
+        await super()._handle_events()
+        if self.buffer.length > self.buffer.max_length:
+            # It was told that its message is too large (1009). If it goes on, Hypercorn would go on keeping all of it.
+            self.buffer.value = None
+            for event in self.connection.events():
+                if isinstance(event, CloseConnection):
+                    await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: Any) -> None:
         framed = message.get("bytes") if message is not None and message["type"] == "websocket.send" else None

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 import wsproto
+from hypercorn.protocol.ws_stream import WebsocketBuffer
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.events import BytesMessage, TextMessage
 
@@ -19,6 +20,7 @@ from nims_appliance.context import Context
 from nims_appliance.frame import Frame
 from nims_appliance.pipeline.display import DisplayEncoder, Picture
 from nims_appliance.web import transport
+from nims_appliance.web.server import MAX_MESSAGE_BYTES
 
 HANDSHAKE = (
     b"GET /livesocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -182,6 +184,31 @@ async def test_an_endless_message_is_cut_off(context: Context, serve, connect) -
         with pytest.raises(ConnectionClosed) as closed:
             await until_closed(client)
         assert closed.value.reason.code == 1009
+
+
+async def test_nothing_is_kept_of_a_client_that_goes_on_after_its_message_was_refused(
+    context: Context, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+    extend = WebsocketBuffer.extend
+
+    def watched(buffer: WebsocketBuffer, event: wsproto.events.Message) -> None:
+        try:
+            extend(buffer, event)
+        finally:
+            kept.append(buffer.value.tell())
+
+    monkeypatch.setattr(WebsocketBuffer, "extend", watched)
+    piece = b"\xfe\xff\xff" + bytes(4) + b"a" * 65535
+    async with serve(context) as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await handshake(stream)
+        await stream.send_all(b"\x01" + piece)
+        for _ in range(60):
+            await stream.send_all(b"\x00" + piece)
+        await stream.send_all(b"\x88\x80" + bytes(4))  # it closes at last, and is closed
+        while await stream.receive_some():
+            pass
+    assert max(kept) < 2 * MAX_MESSAGE_BYTES
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
