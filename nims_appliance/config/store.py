@@ -23,7 +23,7 @@ from ..settings import ApplianceSettings, SonarSettings
 from .build import Built, Layer, build, plain
 from .file import HEADER, read_config_file, set_aside, write_overrides
 from .schema import make_schema, restart_of
-from .yaml import dump_document, leaves, merge, parse_scalar, read_document
+from .yaml import MAX_DEPTH, dump_document, leaves, merge, parse_scalar, read_document
 
 if TYPE_CHECKING:
     from ..plugin_host.host import PluginHost
@@ -237,12 +237,14 @@ def _checked_key(key: str) -> tuple[str, ...]:
 
 def _check_plain(key: str, value: Any) -> None:
     """Refuse what YAML could not hold, before anything is written."""
+    if key.count(".") > MAX_DEPTH:
+        raise ConfigError(f"{key:.60}...: nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         for name, item in value.items():
             _check_plain(f"{key}.{name}", item)
     elif isinstance(value, list):
-        for item in value:
-            _check_plain(key, item)
+        for number, item in enumerate(value):
+            _check_plain(f"{key}.{number}", item)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}: expected a finite number, got {value}")
     elif value is not None and not isinstance(value, (str, int, float, bool)):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestTimeout, UnsupportedMediaType
 
 from .pagesocket import describe_config
-from .state import WebState, describe_track, to_json
+from .state import WebState, describe_track, from_json, to_json
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -71,8 +70,8 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         if request.mimetype != "application/json":
             raise UnsupportedMediaType("expected application/json")
         try:
-            body = msgspec.json.decode(await _read_body())
-        except msgspec.DecodeError as error:
+            body = from_json(await _read_body())
+        except ValueError as error:
             raise BadRequest(f"malformed JSON: {error}") from None
         changes = body.get("changes") if isinstance(body, dict) else None
         if not isinstance(changes, dict) or not changes:

@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 
 from ..bus import LATEST, all_within
 from .sockets import follow_sonars, serve_socket
-from .state import STATE_INTERVAL_S, WebState, to_json
+from .state import STATE_INTERVAL_S, WebState, from_json, to_json
 from .transport import text_message
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class _Viewer:
 
     async def take(self, text: str) -> None:
         try:
-            message = msgspec.json.decode(text, type=_Seen)
-        except msgspec.DecodeError:
+            message = from_json(text, _Seen)
+        except ValueError:
             return  # a message of a later protocol, or nonsense: neither concerns this viewer's pictures
         if message.type == "seen":
             waiting = self._on_the_way.get(message.sonar, [])

@@ -11,14 +11,14 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from quart import websocket
 from quart_trio import QuartTrio
 
 from ..bus import all_within
+from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
 from .sockets import serve_socket
-from .state import to_json
+from .state import from_json, to_json
 from .transport import text_message
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ _page_numbers = itertools.count(1)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested values by dotted key; an empty dict is a leaf."""
+    """Return the leaves of nested values by dotted key; an empty dict is a leaf.
+
+    Raises:
+      ConfigError: nested deeper than a configuration can be.
+    """
+    if prefix.count(".") > MAX_DEPTH:
+        raise ConfigError(f"{prefix:.60}...: nested deeper than {MAX_DEPTH} levels")
     leaves: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
@@ -74,8 +80,8 @@ def differences(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, An
 
 def _read_value(text: str, before: int | float) -> Any:
     try:
-        read = msgspec.json.decode(text.strip())
-    except msgspec.DecodeError:
+        read = from_json(text.strip())
+    except ValueError:
         return text  # the check of the configuration names it
     expected = bool if isinstance(before, bool) else (int, float)
     return read if isinstance(read, expected) else text
@@ -105,8 +111,8 @@ def register(app: QuartTrio, context: Context) -> None:
 
         async def take(text: str) -> None:
             try:
-                message = msgspec.json.decode(text)
-            except msgspec.DecodeError as error:
+                message = from_json(text)
+            except ValueError as error:
                 message = None
                 problem = f"malformed JSON: {error}"
             else:

@@ -23,8 +23,36 @@ STATE_INTERVAL_S = 1.0
 
 
 def to_json(value: object) -> bytes:
-    """Return UTF-8 JSON; NaN and infinities become null."""
-    return msgspec.json.encode(value)
+    """Return UTF-8 JSON; NaN and infinities become null, bytes of file names that are not UTF-8 question marks."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+
+
+def _encodable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {_encodable(key): _encodable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_encodable(item) for item in value]
+    return value
+
+
+def from_json(text: str | bytes, kind: type[T] | Any = Any) -> T | Any:
+    """Return what JSON from outside says.
+
+    Raises:
+      ValueError: it is malformed, or nested too deeply to be read.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
 
 
 class _MadeOnce(Generic[T]):

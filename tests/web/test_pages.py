@@ -63,6 +63,13 @@ async def test_the_state_of_every_part_is_told(context: Context, serve, make_fra
         assert answer.json()["parts"][0]["detail"] == "no cable"
 
 
+async def test_a_file_whose_name_is_not_utf8_hides_no_page(context: Context, serve, connect) -> None:
+    context.health.part("sonar pen").set("waiting", "there is no file caf\udce9.raw")
+    async with browsing(serve, context) as client:
+        for path in ("/healthz", "/api/v1/state"):
+            assert "there is no file caf?.raw" in (await client.get(path)).text
+
+
 async def test_live_and_ended_tracks_are_told(context: Context, serve, make_result) -> None:
     class Archive:
         def recent_tracks(self, limit: int) -> list[dict]:
@@ -108,6 +115,10 @@ async def test_the_configuration_is_read_and_changed_over_the_api(context: Conte
         (b"[]", "application/json", 400),
         (b"{}", "application/json", 400),
         (b"\xff\xfe", "application/json", 400),
+        (b'{"changes":{"\xff":1}}', "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'{"changes":{"sonars.pen.driver":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}}", "application/json", 400),
+        (b'{"changes":{"sonars.pen.driver":' + b"[" * 900 + b"]" * 900 + b"}}", "application/json", 400),
         (b'{"changes":{"web.picture_rate_hz":3}}', "text/plain", 415),
     ],
 )

@@ -103,7 +103,16 @@ async def test_every_column_of_an_echogram_is_sent(context: Context, serve, conn
 async def test_nonsense_from_a_viewer_is_passed_over(context: Context, serve, connect, make_frame) -> None:
     context.sonars["pen"].last_picture = DisplayEncoder().encode(make_frame(3))
     async with serve(context) as port, connect(port, "/livesocket") as client:
-        for nonsense in ("", "{", "[]", '{"type": 1}', '{"type":"seen","sonar":"nobody","frame":1}', b"\x00"):
+        nonsense_of_all_kinds = ("", "{", "[]", '{"type": 1}', '{"type":"seen","sonar":"nobody","frame":1}', b"\x00", "[" * 100_000)
+        for nonsense in nonsense_of_all_kinds:
+            "",
+            "{",
+            "[]",
+            '{"type": 1}',
+            '{"type":"seen","sonar":"nobody","frame":1}',
+            b"\x00",
+            "[" * 100_000,
+        ):
             await client.send_message(nonsense)
         assert (await next_picture(client))[0]["frame"] == 3
         await next_of_type(client, "state")
@@ -279,6 +288,8 @@ async def test_a_page_of_the_original_sends_the_whole_configuration_back(context
         ('{"sonars":{"pen":{"tracker":{"max_gap_s":"soon"}}}}', "max_gap_s"),
         ("not json", "JSON"),
         ("[1,2]", "JSON"),
+        ("[" * 100_000, "JSON"),
+        ('{"a":' * 900 + "1" + "}" * 900, "nested deeper"),
         ("", "JSON"),
     ],
 )
