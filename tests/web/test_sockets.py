@@ -75,7 +75,7 @@ async def test_a_viewer_that_does_not_keep_up_gets_fewer_but_new_pictures(
     async with serve(context) as port, connect(port, "/livesocket") as slow, connect(port, "/livesocket") as quick:
         for client in (slow, quick):
             assert (await next_picture(client))[0]["frame"] == 0
-        await wait_for_subscribers(sonar.pictures, 2)
+        await wait_for_subscribers(sonar.pictures)
         await trio.testing.wait_all_tasks_blocked(0.01)
         for number in range(1, 9):
             sonar.pictures.publish(encoder.encode(make_frame(number)))
@@ -103,16 +103,8 @@ async def test_every_column_of_an_echogram_is_sent(context: Context, serve, conn
 async def test_nonsense_from_a_viewer_is_passed_over(context: Context, serve, connect, make_frame) -> None:
     context.sonars["pen"].last_picture = DisplayEncoder().encode(make_frame(3))
     async with serve(context) as port, connect(port, "/livesocket") as client:
-        nonsense_of_all_kinds = ("", "{", "[]", '{"type": 1}', '{"type":"seen","sonar":"nobody","frame":1}', b"\x00", "[" * 100_000)
-        for nonsense in nonsense_of_all_kinds:
-            "",
-            "{",
-            "[]",
-            '{"type": 1}',
-            '{"type":"seen","sonar":"nobody","frame":1}',
-            b"\x00",
-            "[" * 100_000,
-        ):
+        kinds = ("", "{", "[]", "[" * 100_000, '{"type": 1}', '{"type":"seen","sonar":"nobody","frame":1}', b"\x00")
+        for nonsense in kinds:
             await client.send_message(nonsense)
         assert (await next_picture(client))[0]["frame"] == 3
         await next_of_type(client, "state")

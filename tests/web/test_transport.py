@@ -67,26 +67,29 @@ def test_a_message_is_framed_as_wsproto_frames_it(length: int) -> None:
     assert transport.text_message(b"y" * length) == connection.send(TextMessage(data="y" * length))
 
 
-async def test_a_picture_reaches_the_socket_without_a_copy(
+async def test_a_picture_reaches_all_sockets_without_a_copy(
     context: Context, serve, connect, make_frame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[object] = []
-    original = trio.SocketStream.send_all
+    original = transport.Connection.send_soon
 
-    async def spy(self: trio.SocketStream, data: bytes) -> None:
-        if isinstance(data, transport.Message) and data[0] == 0x82:
-            sent.append(data)
-        await original(self, data)
+    def spy(self: transport.Connection, message: bytes) -> None:
+        if message[0] == 0x82:
+            sent.append(message)
+        original(self, message)
 
-    monkeypatch.setattr(trio.SocketStream, "send_all", spy)
+    monkeypatch.setattr(transport.Connection, "send_soon", spy)
+    sonar = context.sonars["pen"]
     picture = DisplayEncoder().encode(make_frame())
-    context.sonars["pen"].last_picture = picture
-    async with serve(context) as port:
-        for _ in range(2):
-            async with connect(port, "/livesocket") as client:
-                while not isinstance(received := await client.get_message(), bytes):
-                    pass
-                assert received == picture.payload
+    async with serve(context) as port, connect(port, "/livesocket") as one, connect(port, "/livesocket") as other:
+        while not sonar.pictures.subscribers:
+            await trio.sleep(0.01)
+        await viewers_are(context, port, 2)
+        sonar.pictures.publish(picture)
+        for client in (one, other):
+            while not isinstance(received := await client.get_message(), bytes):
+                pass
+            assert received == picture.payload
     assert len(sent) == 2
     assert sent[0] is sent[1]
 
@@ -113,7 +116,7 @@ async def test_a_stalled_client_does_not_hold_up_the_stop(context: Context, serv
 
 
 async def test_a_stalled_client_is_closed(context: Context, serve, make_frame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport._Connection, "send_timeout_s", 0.2)
+    monkeypatch.setattr(transport.Connection, "send_timeout_s", 0.2)
     context.sonars["pen"].last_picture = huge(make_frame)
     async with serve(context) as port:
         stalled = await trio.open_tcp_stream("127.0.0.1", port)
