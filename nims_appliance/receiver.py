@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import trio
 
 from .context import Sonar
 from .decoder import DatagramDecoder, Decoded, DecoderStatistics, Driver, StreamDecoder
-from .errors import ConfigError
+from .errors import ConfigError, PluginError
 from .frame import Arrival, Frame
 from .health import Part
 from .links import DatagramConnection, FileLink, Link, StreamConnection
@@ -137,7 +138,7 @@ class Receiver:
 
     async def _decode(self, view: memoryview, arrival: Arrival) -> Decoded | None:
         def decode() -> Decoded:
-            return self._decoder.decode(view, arrival)  # type: ignore[union-attr]
+            return _checked(self._decoder.decode(view, arrival), len(view))  # type: ignore[union-attr]
 
         if len(view) <= INLINE_BYTES:
             return self._guarded(decode)
@@ -150,8 +151,8 @@ class Receiver:
         while True:
             for datagram in await source.receive():
                 decoded = self._guarded(
-                    lambda d=datagram: self._decoder.decode_datagram(  # type: ignore[misc, union-attr]
-                        d.data, d.sender, d.arrival
+                    lambda d=datagram: _checked(  # type: ignore[misc]
+                        self._decoder.decode_datagram(d.data, d.sender, d.arrival)  # type: ignore[union-attr]
                     )
                 )
                 if decoded is None:
@@ -309,6 +310,30 @@ class Receiver:
             "bad_frames": dict(self.bad_frames),
             "decoder_crashes": self.decoder_crashes,
         }
+
+
+def _checked(answer: Any, length: int | None = None) -> Decoded:
+    """Return the answer of a decoder if it keeps the contract; `length` is how many bytes of a stream it was shown.
+
+    Raises:
+      PluginError: it does not.
+    """
+    if not isinstance(answer, Decoded):
+        raise PluginError(f"expected Decoded, got {type(answer).__name__}")
+    if not isinstance(answer.frames, list):
+        raise PluginError(f"frames: expected a list, got {type(answer.frames).__name__}")
+    if not isinstance(answer.send, bytes):
+        raise PluginError(f"send: expected bytes, got {type(answer.send).__name__}")
+    if length is None:
+        return answer
+    for name in ("consumed", "need"):
+        try:
+            operator.index(getattr(answer, name))
+        except TypeError:
+            raise PluginError(f"{name}: expected a whole number, got {getattr(answer, name)!r:.80}") from None
+    if not 0 <= answer.consumed <= length:
+        raise PluginError(f"consumed: expected 0 to {length} bytes, got {answer.consumed}")
+    return answer
 
 
 class Pacer:

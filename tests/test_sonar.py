@@ -241,6 +241,32 @@ async def test_a_driver_that_raises_is_made_anew_and_the_link_goes_on(tmp_path: 
     assert len([record for record in caplog.records if record.exc_info]) == 1, "one traceback, not one for each"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, "expected Decoded, got NoneType"),
+        (7, "expected Decoded, got int"),
+        (Decoded(-1), "consumed: expected 0 to 1 bytes, got -1"),
+        (Decoded(2), "consumed: expected 0 to 1 bytes, got 2"),
+        (Decoded(0.5), "consumed: expected a whole number, got 0.5"),  # type: ignore[arg-type]
+        (Decoded(1, "x"), "need: expected a whole number, got 'x'"),  # type: ignore[arg-type]
+        (Decoded(1, 1, None), "frames: expected a list, got NoneType"),  # type: ignore[arg-type]
+        (Decoded(1, 1, [], "x"), "send: expected bytes, got str"),  # type: ignore[arg-type]
+    ],
+)
+async def test_an_answer_that_breaks_the_contract_is_the_drivers_failure(
+    tmp_path: Path, monkeypatch, answer: object, said: str
+) -> None:
+    decode = ToyDecoder.decode
+    odd = lambda self, view, arrival: answer if view[:1] == b"N" else decode(self, view, arrival)  # noqa: E731
+    monkeypatch.setattr(ToyDecoder, "decode", odd)
+    rig = rig_of_file(tmp_path, ping(1) + b"N")
+    await rig.run()
+    assert rig.numbers == [1]
+    assert rig.runner.statistics()["decoder_crashes"] == 1
+    assert said in rig.part.last_error
+
+
 async def test_a_bad_frame_of_a_driver_is_named_and_left_out(tmp_path: Path) -> None:
     rig = rig_of_file(tmp_path, ping(1) + b"BB" + ping(2))
     await rig.run()
