@@ -91,7 +91,7 @@ class Frame:
     samples: np.ndarray | None = None
     """complex64, like `intensity`; only when the pipeline asked for it and the sonar has it."""
     along_rad: np.ndarray | None = None
-    """float32, shape (samples,): alongship angle of a split-beam ping, positive forward."""
+    """float32, shape (samples,): alongship angle of a split-beam ping, positive forward; NaN where it was lost."""
     athwart_rad: np.ndarray | None = None
     """float32, shape (samples,): athwartship angle of a split-beam ping, positive to starboard."""
     calibration: Calibration | None = None

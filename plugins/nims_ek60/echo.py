@@ -106,6 +106,8 @@ class FrameMaker:
         samples: int,
         power: tuple[memoryview, int],
         angles: tuple[memoryview, int] | None,
+        *,
+        angles_lost: bool = False,
     ) -> Frame:
         """Return the frame of one ping.
 
@@ -115,6 +117,7 @@ class FrameMaker:
           samples: at least 1; power and angles hold two bytes for each.
           power: bytes and where in them the samples start.
           angles: the same for angle pairs, or None.
+          angles_lost: a split beam whose angles did not arrive: they are NaN.
         """
         intensity = self._pool.take((samples, 1), np.float32)
         decode_power(power[0], power[1], intensity)
@@ -132,6 +135,8 @@ class FrameMaker:
                 athwart_rad,
                 along_rad,
             )
+        elif angles_lost and transducer is not None and transducer.has_angles:
+            athwart_rad = along_rad = np.full(samples, np.nan, np.float32)
         cell_m = header.sample_interval_s * header.sound_speed_m_s / 2.0
         pulse_m = header.pulse_length_s * header.sound_speed_m_s / 2.0
         beam_width_rad = math.radians(transducer.beamwidth_athwart_deg) if transducer is not None else math.nan

@@ -1,8 +1,10 @@
 """Decoder of the EK500 telegrams that a Simrad EK60 sends over UDP: power (W1), angles (B1), changed parameters (PE).
 
 A ping is one B and one W telegram of a channel with equal times, each in several datagrams; all B telegrams of a ping
-come before the W ones. The telegrams carry no date, and no sample interval, pulse length, sound speed or frequency
-unless an operator changes them: those are settings, corrected by PE telegrams.
+come before the W ones. A ping whose angles were lost on the way is one of unknown angles (NaN): it counts for echo
+metrics, and the channel does not become another kind of sonar for one ping. The telegrams carry no date, and no sample
+interval, pulse length, sound speed or frequency unless an operator changes them: those are settings, corrected by PE
+telegrams.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from .echo import FrameMaker, PingHeader, Transducer
 DAY_S = 86_400.0
 MAX_CLOCK_ERROR_S = 6 * 3600.0
 """A sounder whose time of day is farther from ours has another zone or a wrong clock: its date cannot be known."""
+MOST_LOST_ANGLES = 10
+"""A channel without angles for more pings in a row no longer sends them."""
 MAX_SENDERS = 8
 """Sounders told apart on one port; the one that was silent longest makes room."""
 
@@ -107,6 +111,8 @@ class _Channel:
     emitted: bytes = b""
     """Time of the last ping, so that a telegram that comes twice is not a second ping."""
     pings: int = 0
+    without_angles: int = MOST_LOST_ANGLES
+    """Pings since the last one with angles."""
 
 
 @dataclass(slots=True)
@@ -305,6 +311,7 @@ class Ek500Decoder:
                 f"computer's clock: set its clock, or zone_offset_hours (now {self._settings.zone_offset_hours:g})",
             )
             return
+        channel.without_angles = 0 if angles is not None else channel.without_angles + 1
         self._clock.clock_difference_s = arrival.utc_s - time_s
         channel.pings += 1
         settings = self._effective(source, channel.digit)
@@ -332,6 +339,7 @@ class Ek500Decoder:
                 len(power.data) // 2,
                 (memoryview(power.data), 0),
                 (memoryview(angles.data), 0) if angles is not None else None,
+                angles_lost=angles is None and channel.without_angles <= MOST_LOST_ANGLES,
             )
         )
 

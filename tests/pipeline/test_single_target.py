@@ -336,6 +336,17 @@ def test_another_geometry_or_transmission_starts_anew(change: dict[str, object])
     assert detector.notes() == []
 
 
+def test_ping_that_lost_its_angles_gives_no_targets_and_forgets_nothing() -> None:
+    detector = make_detector()
+    learn(detector)
+    target = [(7.2, 0.0, 0.0, -40.0)]
+    nothing = np.full(SAMPLES, np.nan, np.float32)
+    lost = dataclasses.replace(make_frame(50, target), along_rad=nothing, athwart_rad=nothing)
+    assert len(detector.detect(lost)) == 0
+    assert len(detector.detect(make_frame(51, target))) == 1
+    assert detector.notes() == []
+
+
 def test_range_limits() -> None:
     detector = SingleTargetDetector(
         SonarSettings(profile="", link="", detector=DetectorSettings(min_range_m=5.0, max_range_m=10.0))

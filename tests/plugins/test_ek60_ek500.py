@@ -177,6 +177,20 @@ def test_lost_angle_packet_costs_the_angles(lost: int) -> None:
     assert [frame.is_split_beam for frame in frames] == [False, True]
 
 
+def test_channel_that_loses_angles_stays_a_split_beam() -> None:
+    """For one lost packet the channel must not become another kind of sonar, whose tracks would end."""
+    decoder = make_decoder()
+    feed(decoder, ping())
+    frames = [frame for number in range(1, 13) for frame in feed(decoder, ping(NOON_S + number)[1:])] + finish(decoder)
+    assert [frame.is_split_beam for frame in frames] == [True] * 10 + [False] * 2
+    for frame in frames[:10]:
+        assert np.isnan(frame.along_rad).all()
+        assert np.isnan(frame.athwart_rad).all()
+        assert frame.intensity[:, 0] == pytest.approx(10 ** (POWER_DB / 10), rel=2e-3)
+    (back,) = feed(decoder, ping(NOON_S + 20))
+    assert np.isfinite(back.along_rad).all()
+
+
 @pytest.mark.parametrize("lost", [2, 3])
 def test_lost_power_packet_costs_the_ping(lost: int) -> None:
     decoder = make_decoder()
