@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ class Sonar:
     last_frame: Frame | None = None
     """The newest frame, for headers and for viewers that come late."""
     last_picture: Picture | None = None
+    columns: deque[Picture] = field(default_factory=deque)
+    """An echogram's last minutes, of all channels, oldest first, for viewers that come late."""
 
 
 @dataclass(slots=True, eq=False)

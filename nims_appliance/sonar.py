@@ -19,7 +19,7 @@ from .health import Part
 from .links import Link, parse_link
 from .links.connection import now
 from .pipeline.chain import Chain, make_chain
-from .pipeline.display import DisplayEncoder
+from .pipeline.display import DisplayEncoder, Picture
 from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
 from .rate_limit import RateLimit
@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 
 QUEUED_FRAMES = 32
 """Frames that may wait for the analysis: 0.8 s at 40 Hz, 50 MB at 256 x 1500."""
-PICTURE_WAITS_S = 0.05
-"""A picture waits so long for the tracks of its ping: sending it to many browsers at once would hold them up."""
+TRACKS_FIRST_S = 0.05
+"""So long pictures and metrics wait for the tracks of their ping: they take processor and interpreter from them."""
+KEPT_COLUMNS_S = 180.0
+KEPT_COLUMNS = 2048
+"""Of an echogram, for viewers that come late: 180 s of it, at most 3 MB."""
 NOTE_INTERVAL_S = 60.0
 """Notes of one kind are logged no more often."""
 RESTART_SETTINGS = ("profile", "link", "driver", "mounting", "enabled")
@@ -152,12 +155,17 @@ class SonarRunner:
         self._analysed_more.set()
         self._analysed_more = trio.Event()
 
+    async def _let_tracks_go_first(self, frame: Frame) -> None:
+        with trio.move_on_after(TRACKS_FIRST_S):
+            while self._analysed < frame.frame_number:
+                await self._analysed_more.wait()
+
     def _take_settings(self) -> None:
         before, after = self._settings_used, self._sonar.settings
         self._settings_used = after
         if any(
             getattr(before, name) != getattr(after, name)
-            for name in ("detector", "single_target", "tracker", "channel")
+            for name in ("detector", "single_target", "tracker", "channel", "zones", "current")
         ):
             self._publish(self._analysis.finish())
             failures = self._analysis.failures
@@ -184,6 +192,7 @@ class SonarRunner:
                     for done in self._metrics.finish():
                         bus.publish(done)
                     self._metrics = self._make_metrics()
+                await self._let_tracks_go_first(frame)
                 for done in await trio.to_thread.run_sync(self._metrics.add, frame):
                     bus.publish(done)
         finally:
@@ -196,14 +205,12 @@ class SonarRunner:
         limit = RateLimit()
         pictures = self._sonar.pictures
         async for frame in frames:
-            if frame.intensity.shape[1] > 1 or not pictures.subscribers:
+            if frame.intensity.shape[1] > 1:
                 # A fan is looked at, at a pace for eyes; a column of an echogram is needed even when others follow.
                 rate_hz = self._context.config.current.web.picture_rate_hz if pictures.subscribers else 1.0
                 if not limit.passes(frame.channel, trio.current_time(), 1 / rate_hz):
                     continue
-            with trio.move_on_after(PICTURE_WAITS_S):
-                while self._analysed < frame.frame_number:
-                    await self._analysed_more.wait()
+            await self._let_tracks_go_first(frame)
             try:
                 picture = await trio.to_thread.run_sync(encoder.encode, frame)
             except Exception as error:
@@ -213,7 +220,15 @@ class SonarRunner:
                     log.exception("%s: ping %d could not be drawn", self._sonar.name, frame.ping_number)
                 continue
             self._sonar.last_picture = picture
+            if picture.kind == "echogram":
+                self._keep(picture)
             pictures.publish(picture)
+
+    def _keep(self, picture: Picture) -> None:
+        columns = self._sonar.columns
+        columns.append(picture)
+        while len(columns) > KEPT_COLUMNS or picture.received_utc_s - columns[0].received_utc_s > KEPT_COLUMNS_S:
+            columns.popleft()
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         with scope:

@@ -6,6 +6,7 @@ ping, ``X`` makes the driver raise, ``B`` gives a broken frame; everything else 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import socket
@@ -522,6 +523,19 @@ async def test_one_channel_is_detected_on_and_all_are_measured_and_drawn(
     assert len(rig.frames) == 9
 
 
+async def test_the_last_columns_of_an_echogram_are_kept_without_a_viewer(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("nims_appliance.sonar.KEPT_COLUMNS", 50)
+    rig = rig_of_file(tmp_path, b"".join(ping(number) for number in range(1, 31)))
+    rig.runner._receiver._driver = Driver("toy", "Toy", ToySettings, Channels)
+    await rig.run()
+    assert [column.frame_number for column in rig.sonar.columns] == list(range(41, 91))
+    newest = rig.sonar.columns[-1]
+    rig.runner._keep(dataclasses.replace(newest, received_utc_s=newest.received_utc_s + 179.9, frame_number=91))
+    assert [rig.sonar.columns[0].frame_number, len(rig.sonar.columns)] == [42, 50]
+    rig.runner._keep(dataclasses.replace(newest, received_utc_s=newest.received_utc_s + 1000.0, frame_number=92))
+    assert [column.frame_number for column in rig.sonar.columns] == [92]
+
+
 class SlowChain(QuietChain):
     """Thinks about each ping until it may go on."""
 
@@ -543,7 +557,7 @@ async def test_a_picture_waits_for_the_tracks_of_its_ping_but_not_for_long(tmp_p
                 events.append(name)
 
     for patience_s, expected in ((10.0, ["tracks", "picture"]), (0.01, ["picture", "tracks"])):
-        monkeypatch.setattr("nims_appliance.sonar.PICTURE_WAITS_S", patience_s)
+        monkeypatch.setattr("nims_appliance.sonar.TRACKS_FIRST_S", patience_s)
         events.clear()
         chain = SlowChain()
         rig = rig_of_file(tmp_path, ping(1), chain=chain)

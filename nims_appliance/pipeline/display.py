@@ -44,7 +44,15 @@ class Picture:
     payload: bytes
     """The complete binary message."""
     ping: Frame
-    """The ping's head and axes; its samples are left out, so that an old picture holds no frame memory."""
+    """The ping's head and axes; its samples are left out and its axes shared with other pictures, so that an old
+    picture holds little memory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Axes:
+    range_m: np.ndarray
+    bearing_rad: np.ndarray
+    header: dict[str, object]
 
 
 class _Levels:
@@ -110,8 +118,7 @@ class DisplayEncoder:
 
     def __init__(self) -> None:
         self._levels: dict[str, _Levels] = {}
-        self._axes: tuple[np.ndarray, np.ndarray] | None = None
-        self._axes_header: dict[str, object] = {}
+        self._axes: dict[str, _Axes] = {}
 
     def encode(self, frame: Frame) -> Picture:
         """Return the picture of a ping; takes well under a millisecond of one core, most of it without the GIL.
@@ -130,6 +137,7 @@ class DisplayEncoder:
         db_min = levels.begin(power)
         pool_and_quantise(power, row_step, beam_step, db_min, SPAN_DB, image)
         levels.follow(image, db_min)
+        axes = self._axes_of(frame, row_step, beam_step)
         header = msgspec.json.encode(
             {
                 "type": "picture",
@@ -152,7 +160,7 @@ class DisplayEncoder:
                 "frequency_hz": frame.frequency_hz,
                 "sound_speed_m_s": frame.sound_speed_m_s,
                 "ping_interval_s": frame.ping_interval_s,
-                **self._axes_of(frame, row_step, beam_step),
+                **axes.header,
             }
         )
         header += b" " * (-(4 + len(header)) % 8)
@@ -165,24 +173,32 @@ class DisplayEncoder:
             time_s=frame.time_s,
             received_utc_s=frame.received_utc_s,
             payload=b"".join((struct.pack("<I", len(header)), header, image.data)),
-            ping=dataclasses.replace(frame, intensity=_NO_SAMPLES, samples=None, along_rad=None, athwart_rad=None),
+            ping=dataclasses.replace(
+                frame,
+                intensity=_NO_SAMPLES,
+                samples=None,
+                along_rad=None,
+                athwart_rad=None,
+                range_m=axes.range_m,
+                bearing_rad=axes.bearing_rad,
+            ),
         )
 
-    def _axes_of(self, frame: Frame, row_step: int, beam_step: int) -> dict[str, object]:
+    def _axes_of(self, frame: Frame, row_step: int, beam_step: int) -> _Axes:
         # Most sonars keep their geometry for hours: the lists are made again only when an axis has changed.
+        known = self._axes.get(frame.channel)
         if (
-            self._axes is not None
-            and np.array_equal(self._axes[0], frame.range_m)
-            and np.array_equal(self._axes[1], frame.bearing_rad)
+            known is None
+            or not np.array_equal(known.range_m, frame.range_m)
+            or not np.array_equal(known.bearing_rad, frame.bearing_rad)
         ):
-            return self._axes_header
-        self._axes = (frame.range_m, frame.bearing_rad)
-        self._axes_header = {
-            **_range_axis(frame.range_m, row_step),
-            "bearing_rad": [round(float(group.mean()), 6) for group in _groups(frame.bearing_rad, beam_step)],
-            "beam_width_rad": round(frame.beam_width_rad, 6),
-        }
-        return self._axes_header
+            header = {
+                **_range_axis(frame.range_m, row_step),
+                "bearing_rad": [round(float(group.mean()), 6) for group in _groups(frame.bearing_rad, beam_step)],
+                "beam_width_rad": round(frame.beam_width_rad, 6),
+            }
+            known = self._axes[frame.channel] = _Axes(frame.range_m, frame.bearing_rad, header)
+        return known
 
 
 def _groups(axis: np.ndarray, step: int) -> list[np.ndarray]:

@@ -67,7 +67,7 @@ def error_response(status: int, error: str, errors: list[str] | None = None) -> 
     return Response(page, status, content_type="text/html; charset=utf-8")
 
 
-def make_app(context: Context, state: WebState) -> QuartTrio:
+def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> QuartTrio:
     """Return the application; it lives as long as the context."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY_BYTES
@@ -133,7 +133,7 @@ def make_app(context: Context, state: WebState) -> QuartTrio:
         return send_file(name)
 
     api.register(app, context, state, __version__)
-    livesocket.register(app, context, state, __version__)
+    livesocket.register(app, context, state, viewers)
     echosocket.register(app, context, state)
     pagesocket.register(app, context)
     return app

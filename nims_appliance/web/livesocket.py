@@ -2,10 +2,16 @@
 
 docs/live-socket.md is the protocol. A viewer acknowledges each fan picture that it has drawn; at most `WINDOW` are on
 their way, so what it draws is never older than its link makes it, and a slow viewer sees fewer pictures instead.
+
+Every message is made once, and one task hands it to the connections of all viewers: twenty of them must not keep the
+event loop from the pings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,10 +19,10 @@ import trio
 from quart import websocket
 from quart_trio import QuartTrio
 
-from ..bus import LATEST, all_within
+from ..bus import all_within
 from .sockets import follow_sonars, serve_socket
-from .state import STATE_INTERVAL_S, WebState, from_json, to_json
-from .transport import text_message
+from .state import STATE_INTERVAL_S, WebState, to_json
+from .transport import CONNECTION, Connection, Message, binary_message, text_message
 
 if TYPE_CHECKING:
     from ..context import Context, Sonar
@@ -25,8 +31,10 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 WINDOW = 2
 """Pictures of one sonar that may be on their way to a viewer; 2 hide one round trip."""
-COLUMNS_WAITING = 256
-"""Echogram columns that may wait for a viewer; they are small and each is wanted."""
+MOST_WAITING_BYTES = 2**20
+"""A viewer that has so much to take yet loses what is not a fan picture: those have their own limit."""
+HISTORY_MESSAGE_BYTES = 64 * 1024
+"""Columns of the past are handed over in pieces of about this size."""
 
 
 class _Seen(msgspec.Struct):
@@ -35,94 +43,163 @@ class _Seen(msgspec.Struct):
     frame: int = 0
 
 
-class _Viewer:
-    """One open page: what is on its way to it."""
+@dataclass(slots=True, eq=False)
+class _Feed:
+    """One sonar's pictures on their way to one viewer."""
 
-    def __init__(self, context: Context, state: WebState) -> None:
-        self._context = context
+    sonar: Sonar
+    newest: int
+    """Frame number of the newest picture that was sent."""
+    on_the_way: list[int] = field(default_factory=list)
+    missed: Picture | None = None
+    """The newest fan picture, while too many are on the way."""
+
+
+class _Viewer:
+    """One open page."""
+
+    def __init__(self, connection: Connection, state: WebState) -> None:
+        self._connection = connection
         self._state = state
-        self._on_the_way: dict[str, list[int]] = {}
-        self._seen = trio.Event()
+        self._feeds: dict[str, _Feed] = {}
+
+    def tell(self, message: Message) -> None:
+        if self._connection.waiting_bytes < MOST_WAITING_BYTES:
+            self._connection.send_soon(message)
+
+    def catch_up(self, sonar: Sonar) -> None:
+        """Send what shows the sonar at once: the newest fan picture, or the echogram of the last minutes."""
+        past = [*sonar.columns] or ([sonar.last_picture] if sonar.last_picture else [])
+        self._feeds[sonar.name] = _Feed(sonar, past[-1].frame_number if past else -1)
+        piece = bytearray()
+        for picture in past:
+            piece += binary_message(picture.payload)
+            if len(piece) >= HISTORY_MESSAGE_BYTES or picture is past[-1]:
+                self._connection.send_soon(bytes(piece))
+                piece.clear()
+
+    def show(self, picture: Picture, sonar: Sonar) -> None:
+        feed = self._feeds.get(sonar.name)
+        if feed is None or feed.sonar is not sonar or picture.frame_number <= feed.newest:
+            return
+        message = self._state.picture_message(picture)
+        if picture.kind != "fan":
+            self.tell(message)
+        elif len(feed.on_the_way) < WINDOW:
+            feed.on_the_way.append(picture.frame_number)
+            self._connection.send_soon(message)
+        else:
+            feed.missed = picture
+            return
+        feed.newest = picture.frame_number
 
     async def take(self, text: str) -> None:
         try:
-            message = from_json(text, _Seen)
-        except ValueError:
+            message = msgspec.json.decode(text, type=_Seen)
+        except msgspec.DecodeError:
             return  # a message of a later protocol, or nonsense: neither concerns this viewer's pictures
-        if message.type == "seen":
-            waiting = self._on_the_way.get(message.sonar, [])
-            waiting[:] = [frame for frame in waiting if frame > message.frame]
-            self._seen.set()
-            self._seen = trio.Event()
+        feed = self._feeds.get(message.sonar)
+        if message.type == "seen" and feed is not None:
+            feed.on_the_way = [frame for frame in feed.on_the_way if frame > message.frame]
+            missed, feed.missed = feed.missed, None
+            if missed is not None:
+                self.show(missed, feed.sonar)
 
-    async def send_state(self) -> None:
+
+class Viewers:
+    """All open pages of one web server. Nothing is subscribed to while there are none."""
+
+    def __init__(self, context: Context, state: WebState, version: str) -> None:
+        self._context = context
+        self._state = state
+        self._version = version
+        self._viewers: set[_Viewer] = set()
+        self._shown: set[Sonar] = set()
+        self._changed = trio.Event()
+
+    @contextmanager
+    def joined(self, viewer: _Viewer) -> Iterator[None]:
+        """Greet a viewer, and let it see everything inside the ``with`` block."""
+        hello = {"type": "hello", "protocol": PROTOCOL, "version": self._version, "window": WINDOW}
+        viewer.tell(text_message(to_json(hello)))
+        viewer.tell(self._state.state_message())
+        for result in self._state.last_results.values():
+            viewer.tell(self._state.tracks_message(result))
+        for sonar in self._shown:
+            viewer.catch_up(sonar)
+        self._change(viewer, self._viewers.add)
+        try:
+            yield
+        finally:
+            self._change(viewer, self._viewers.discard)
+
+    def _change(self, viewer: _Viewer, change: object) -> None:
+        change(viewer)  # type: ignore[operator]
+        self._state.viewers = len(self._viewers)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def run(self) -> None:
+        """Serve the viewers; runs as long as the web server."""
         while True:
-            await websocket.send(self._state.state_message())
+            while not self._viewers:
+                await self._changed.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_state)
+                nursery.start_soon(self._tell_tracks)
+                nursery.start_soon(self._tell_changes)
+                nursery.start_soon(follow_sonars, self._context, lambda name: True, self._show)
+                while self._viewers:
+                    await self._changed.wait()
+                nursery.cancel_scope.cancel()
+
+    def _tell(self, message: Message) -> None:
+        for viewer in self._viewers:
+            viewer.tell(message)
+
+    async def _tell_state(self) -> None:
+        while True:
             await trio.sleep(STATE_INTERVAL_S)
+            self._tell(self._state.state_message())
 
-    async def send_tracks(self) -> None:
-        with self._context.results.subscribe("viewer", all_within(64)) as results:
-            for result in list(self._state.last_results.values()):
-                await websocket.send(self._state.tracks_message(result))
+    async def _tell_tracks(self) -> None:
+        with self._context.results.subscribe("viewers", all_within(64)) as results:
             async for result in results:
-                await websocket.send(self._state.tracks_message(result))
+                # The track server's programs come first: it encodes in this round of the scheduler, sends in the next.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                self._tell(self._state.tracks_message(result))
 
-    async def send_changes(self) -> None:
-        with self._context.config.changes.subscribe("viewer", all_within(64)) as changes:
+    async def _tell_changes(self) -> None:
+        with self._context.config.changes.subscribe("viewers", all_within(64)) as changes:
             async for change in changes:
                 event = {"type": "config", "changes": sorted(change.changes), "author": change.author}
-                await websocket.send(text_message(to_json(event)))
+                self._tell(text_message(to_json(event)))
 
-    async def send_pictures(self) -> None:
-        await follow_sonars(self._context, lambda name: True, self._send_pictures_of)
-
-    async def _send_pictures_of(self, sonar: Sonar) -> None:
-        with sonar.pictures.subscribe("viewer", LATEST) as pictures:
+    async def _show(self, sonar: Sonar) -> None:
+        with sonar.pictures.subscribe("viewers", all_within(64)) as pictures:
+            self._shown.add(sonar)
             try:
-                newest = sonar.last_picture or await pictures.receive()
-            except trio.EndOfChannel:
-                return
-        await self._send_picture(newest)
-        if newest.kind == "fan":
-            await self._send_fans(sonar)
-        else:
-            with sonar.pictures.subscribe("viewer", all_within(COLUMNS_WAITING)) as pictures:
+                for viewer in self._viewers:
+                    viewer.catch_up(sonar)
                 async for picture in pictures:
-                    await self._send_picture(picture)
-
-    async def _send_fans(self, sonar: Sonar) -> None:
-        waiting = self._on_the_way.setdefault(sonar.name, [])
-        waiting.clear()
-        with sonar.pictures.subscribe("viewer", LATEST) as pictures:
-            while True:
-                while len(waiting) >= WINDOW:
-                    await self._seen.wait()
-                try:
-                    picture = await pictures.receive()
-                except trio.EndOfChannel:
-                    return
-                waiting.append(picture.frame_number)
-                await self._send_picture(picture)
-
-    async def _send_picture(self, picture: Picture) -> None:
-        await websocket.send(self._state.picture_message(picture))
+                    for viewer in list(self._viewers):
+                        viewer.show(picture, sonar)
+                        # A picture is large: pings go on between two viewers.
+                        await trio.lowlevel.checkpoint()
+            finally:
+                self._shown.discard(sonar)
 
 
-def register(app: QuartTrio, context: Context, state: WebState, version: str) -> None:
+def register(app: QuartTrio, context: Context, state: WebState, viewers: Viewers) -> None:
     """Add the socket to the application."""
 
     @app.websocket("/livesocket")
     async def live() -> None:
-        viewer = _Viewer(context, state)
+        viewer = _Viewer(websocket.scope["state"][CONNECTION], state)
 
-        async def send_hello_then_state() -> None:
-            hello = {"type": "hello", "protocol": PROTOCOL, "version": version, "window": WINDOW}
-            await websocket.send(text_message(to_json(hello)))
-            await viewer.send_state()
+        async def watch() -> None:
+            with viewers.joined(viewer):
+                await trio.sleep_forever()
 
-        state.viewers += 1
-        try:
-            senders = [send_hello_then_state, viewer.send_tracks, viewer.send_changes, viewer.send_pictures]
-            await serve_socket(context, senders, viewer.take)
-        finally:
-            state.viewers -= 1
+        await serve_socket(context, [watch], viewer.take)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import trio
 from hypercorn.config import Config
 
+from .. import __version__
 from .app import make_app
+from .livesocket import Viewers
 from .state import WebState
 from .transport import serve_app
 
@@ -39,7 +41,10 @@ async def serve_web(
     config.websocket_max_message_size = MAX_MESSAGE_BYTES
     config.websocket_ping_interval = PING_INTERVAL_S
     state = WebState(context)
+    viewers = Viewers(context, state, __version__)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.remember_results)
-        await serve_app(make_app(context, state), config, sockets, stopping=context.stopping, task_status=task_status)
+        nursery.start_soon(viewers.run)
+        app = make_app(context, state, viewers)
+        await serve_app(app, config, sockets, stopping=context.stopping, task_status=task_status)
         nursery.cancel_scope.cancel()

@@ -6,6 +6,8 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
   stop of the appliance for ever. Here every send has a deadline, after which the connection is closed.
 * It accepts permessage-deflate whenever a browser offers it and compresses on the event loop: the offer is removed.
 * wsproto copies a message three times for each client: a `Message` is framed once and its bytes are handed to all.
+* On its way through Quart and Hypercorn a message passes five checkpoints and two scopes, more than the kernel takes to
+  send it: `Connection.send_soon` gives it to the kernel on the spot.
 * quart-trio cancels the task of a request while Hypercorn is still about to close or recycle its connection, which
   then stays open for ever: this is shielded.
 * It keeps what a client sends on after its message was refused for its size: this is thrown away.
@@ -16,8 +18,10 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import struct
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -47,6 +51,12 @@ STOP_SEND_TIMEOUT_S = 0.5
 GRACE_S = 1.5
 """How long open connections may take to end once the appliance stops."""
 MAX_CONNECTIONS = 500
+SEND_BUFFER_BYTES = 256 * 1024
+"""The kernel takes a picture at once, and holds no more: what waits here can be counted."""
+
+
+CONNECTION = "nims.connection"
+"""Key of the `Connection` in the state of an ASGI scope."""
 
 
 class Message(bytes):
@@ -164,7 +174,7 @@ class _HttpProtocol(H11Protocol):
             await super()._create_stream(request)
 
 
-class _Connection(TCPServer):
+class Connection(TCPServer):
     """One accepted connection."""
 
     stream: trio.SocketStream  # type: ignore[assignment]
@@ -172,7 +182,12 @@ class _Connection(TCPServer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.waiting_bytes = 0
+        """What the client has not been sent yet, because it does not take it."""
+        self._waiting: deque[bytes | memoryview] = deque()
         self._sending: trio.CancelScope | None = None
+        self.state[CONNECTION] = self
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     async def run(self) -> None:
         try:
@@ -198,24 +213,64 @@ class _Connection(TCPServer):
         finally:
             await self._close()
 
+    def send_soon(self, message: bytes) -> None:
+        """Send behind what waits already, without waiting: what the kernel does not take now is sent by a task.
+
+        Only for an accepted WebSocket whose handler still runs. Whether the client is there at all shows in reading.
+        """
+        rest: bytes | memoryview = message
+        if not self._waiting and not self.send_lock.locked():
+            try:
+                sent = os.write(self.stream.socket.fileno(), message)  # trio's sockets do not block
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return
+            if sent == len(message):
+                return
+            rest = memoryview(message)[sent:]
+            self._task_group.spawn(self._send_rest)
+        self._wait_to_send(rest)
+
+    def _wait_to_send(self, data: bytes | memoryview) -> None:
+        self._waiting.append(data)
+        self.waiting_bytes += len(data)
+
+    async def _send_rest(self) -> None:
+        async with self.send_lock:
+            await self._send_waiting()
+
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
             await super().protocol_send(event)
             return
         async with self.send_lock:
-            try:
+            self._wait_to_send(event.data)
+            await self._send_waiting()
+
+    async def _send_waiting(self) -> None:
+        """Send all that waits, with the lock held; also what `send_soon` adds meanwhile."""
+        try:
+            while self._waiting:
+                data = self._waiting[0]
                 with trio.move_on_after(self.send_timeout_s, shield=True) as self._sending:
-                    await self.stream.send_all(event.data)
-                if not self._sending.cancelled_caught:
-                    return
-                # Part of a message may be out: nothing sensible can follow it on this connection.
-                log.info("a client took no data for %g s: connection closed", self.send_timeout_s)
-                await trio.aclose_forcefully(self.stream)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass
-            finally:
-                self._sending = None
-            await self.protocol.handle(Closed())
+                    await self.stream.send_all(data)
+                if self._sending.cancelled_caught:
+                    # Part of a message may be out: nothing sensible can follow it on this connection.
+                    log.info("a client took no data for %g s: connection closed", self.send_timeout_s)
+                    await trio.aclose_forcefully(self.stream)
+                    break
+                self._waiting.popleft()
+                self.waiting_bytes -= len(data)
+            else:
+                return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._sending = None
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        await self.protocol.handle(Closed())
 
     def hurry(self) -> None:
         """The appliance stops: shorten the time that sending may take, also for what is being sent now."""
@@ -238,14 +293,14 @@ async def serve_app(
     """
     asgi = wrap_app(app, config.wsgi_max_body_size, "asgi")
     worker = WorkerContext(None)
-    open_connections: set[_Connection] = set()
+    open_connections: set[Connection] = set()
 
     async def handle(stream: trio.SocketStream) -> None:
         if len(open_connections) >= MAX_CONNECTIONS:
             log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
             await trio.aclose_forcefully(stream)
             return
-        connection = _Connection(asgi, config, worker, {}, stream)
+        connection = Connection(asgi, config, worker, {}, stream)
         open_connections.add(connection)
         try:
             await connection.run()

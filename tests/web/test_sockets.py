@@ -100,6 +100,21 @@ async def test_every_column_of_an_echogram_is_sent(context: Context, serve, conn
         assert [(await next_picture(client))[0]["frame"] for _ in range(29)] == list(range(1, 30))
 
 
+async def test_a_viewer_that_comes_late_sees_the_echogram_of_the_last_minutes(
+    context: Context, serve, connect, make_frame
+) -> None:
+    encoder = DisplayEncoder()
+    sonar = context.sonars["pen"]
+    sonar.columns.extend(encoder.encode(make_frame(number, beams=1)) for number in range(200))
+    async with serve(context) as port, connect(port, "/livesocket") as client:
+        assert [(await next_picture(client))[0]["frame"] for _ in range(200)] == list(range(200))
+        for number in (199, 200):  # 199 was among the past ones already
+            sonar.pictures.publish(encoder.encode(make_frame(number, beams=1)))
+        assert (await next_picture(client))[0]["frame"] == 200
+        async with connect(port, "/livesocket") as later:  # beside one that watches
+            assert (await next_picture(later))[0]["frame"] == 0
+
+
 async def test_nonsense_from_a_viewer_is_passed_over(context: Context, serve, connect, make_frame) -> None:
     context.sonars["pen"].last_picture = DisplayEncoder().encode(make_frame(3))
     async with serve(context) as port, connect(port, "/livesocket") as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import socket
 import struct
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import trio
 import wsproto
 from hypercorn.protocol.ws_stream import WebsocketBuffer
 from trio_websocket import ConnectionClosed, WebSocketConnection
-from wsproto.events import BytesMessage, TextMessage
+from wsproto.events import BytesMessage, Ping, TextMessage
 
 from nims_appliance.context import Context
 from nims_appliance.frame import Frame
@@ -100,6 +101,51 @@ async def test_compression_is_declined(context: Context, serve) -> None:
         answer = (await handshake(stream, offer)).partition(b"\r\n\r\n")[0].lower()
         assert answer.startswith(b"http/1.1 101")
         assert b"sec-websocket-extensions" not in answer
+
+
+async def test_what_a_slow_client_does_not_take_at_once_arrives_whole_and_in_order(
+    context: Context, serve, make_frame, make_result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nims_appliance.web.livesocket.MOST_WAITING_BYTES", 2**30)
+    column = DisplayEncoder().encode(make_frame(beams=1))
+    payloads = [bytes([number]) * 700_000 for number in range(6)]
+    sonar = context.sonars["pen"]
+    sonar.columns.extend(dataclasses.replace(column, payload=payload) for payload in payloads[:3])
+    small = trio.socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    async with serve(context) as port:
+        await small.connect(("127.0.0.1", port))
+        async with trio.SocketStream(small) as stream:
+            pending = (await handshake(stream)).partition(b"\r\n\r\n")[2]
+            await viewers_are(context, port, 1)
+            while not sonar.pictures.subscribers:
+                await trio.sleep(0.01)
+            for number, payload in enumerate(payloads[3:], start=10):
+                sonar.pictures.publish(dataclasses.replace(column, payload=payload, frame_number=number))
+                context.results.publish(make_result(number))
+            client = wsproto.Connection(wsproto.ConnectionType.CLIENT)
+            pictures: list[bytes] = []
+            tracks: list[int] = []
+            whole: dict[type, list[bytes | str]] = {BytesMessage: [], TextMessage: []}
+            while len(pictures) < 6 or len(tracks) < 3:
+                client.receive_data(pending)
+                for event in client.events():
+                    if isinstance(event, Ping):
+                        continue
+                    assert isinstance(event, (BytesMessage, TextMessage))
+                    parts = whole[type(event)]
+                    parts.append(event.data)
+                    if event.message_finished and isinstance(event, BytesMessage):
+                        pictures.append(b"".join(parts))  # type: ignore[arg-type]
+                        parts.clear()
+                    elif event.message_finished:
+                        message = json.loads("".join(parts))  # type: ignore[arg-type]
+                        parts.clear()
+                        if message["type"] == "tracks":
+                            tracks.append(message["frame"])
+                pending = await stream.receive_some(10_000)
+    assert pictures == payloads
+    assert tracks == [10, 11, 12]
 
 
 async def test_a_stalled_client_does_not_hold_up_the_stop(context: Context, serve, make_frame) -> None:
