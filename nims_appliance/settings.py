@@ -125,6 +125,48 @@ class MountingSettings(Settings, frozen=True):
     inverted: Annotated[bool, Meta(description="The head hangs upside down: left and right are exchanged")] = False
 
 
+class ZoneSettings(Settings, frozen=True):
+    """A part of the view, between two ranges and two bearings (of a split beam: athwartship angles)."""
+
+    kind: Annotated[
+        str,
+        Meta(
+            pattern="^(ignored|watched)$",
+            description="ignored: nothing in it is detected; watched: tracks tell how near they came, and when inside",
+        ),
+    ]
+    min_range_m: Annotated[float, Meta(ge=0, description="Where it begins, metres from the sonar")] = 0.0
+    max_range_m: Annotated[float, Meta(gt=0, description="Where it ends, metres from the sonar")] = 1e6
+    min_bearing_deg: Annotated[
+        float, Meta(ge=-180, le=180, description="Its side of smaller bearings, degrees")
+    ] = -180.0
+    max_bearing_deg: Annotated[float, Meta(ge=-180, le=180, description="Its side of larger bearings, degrees")] = 180.0
+
+    def __post_init__(self) -> None:
+        _check_below(self, "min_range_m", "max_range_m")
+        _check_below(self, "min_bearing_deg", "max_bearing_deg")
+
+
+class CurrentSettings(Settings, frozen=True):
+    """The water's own motion past the sonar; with it tracks tell what swims from what drifts."""
+
+    known: Annotated[bool, Meta(description="Whether it is known; if not, nothing is said of speed through water")] = (
+        False
+    )
+    speed_m_s: Annotated[float, Meta(ge=0, le=10, description="How fast the water flows, metres a second")] = 0.0
+    towards_deg: Annotated[
+        float,
+        Meta(
+            ge=-180,
+            le=180,
+            description="Where it flows to, degrees: 0 away from the sonar along its axis, 90 to positive bearings",
+        ),
+    ] = 0.0
+    uncertainty_m_s: Annotated[
+        float, Meta(gt=0, le=10, description="Standard deviation of each component, over place and time")
+    ] = 0.05
+
+
 class SonarSettings(Settings, frozen=True):
     """One sonar: its profile and link are all it needs; the rest overrides the profile."""
 
@@ -150,6 +192,10 @@ class SonarSettings(Settings, frozen=True):
     single_target: SingleTargetSettings = SingleTargetSettings()
     tracker: TrackerSettings = TrackerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    zones: Annotated[
+        dict[str, ZoneSettings], Meta(description="Parts of the view that are ignored or watched, by name")
+    ] = msgspec.field(default_factory=dict)
+    current: CurrentSettings = CurrentSettings()
     driver: Annotated[
         dict[str, Any],
         Meta(extra={"restart": "sonar"}, description="The driver's own settings, as `nims config schema` lists them"),

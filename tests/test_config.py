@@ -452,6 +452,49 @@ def test_units_come_from_the_names(name, stem, unit):
     assert split_unit(name) == (stem, unit)
 
 
+@pytest.mark.parametrize(
+    ("zone", "error"),
+    [
+        ("{min_range_m: 2}", "sonars.pen.zones.rocks.kind: missing"),
+        ("{kind: hidden}", "sonars.pen.zones.rocks.kind: expected ignored or watched, got 'hidden'"),
+        (
+            "{kind: ignored, max_range: 2}",
+            "sonars.pen.zones.rocks.max_range: unknown key (did you mean 'max_range_m' or ",
+        ),
+        (
+            "{kind: ignored, min_range_m: 5, max_range_m: 5}",
+            "sonars.pen.zones.rocks: min_range_m must be below max_range_m",
+        ),
+        ("{kind: ignored, min_bearing_deg: 30, max_bearing_deg: -30}", "rocks: min_bearing_deg must be below"),
+        ("{kind: ignored, max_bearing_deg: 200}", "sonars.pen.zones.rocks.max_bearing_deg: expected a number <= 180"),
+        ("3", "sonars.pen.zones.rocks: expected keys and values, got 3"),
+    ],
+)
+def test_mistakes_in_zones_are_named_by_key(tmp_path, plugins, zone, error):
+    store = load(tmp_path, plugins, f"{PEN}    zones:\n      gate: {{kind: watched}}\n      rocks: {zone}\n")
+    assert len(store.errors) == 1
+    assert store.errors[0].startswith("config.yaml:")
+    assert error in store.errors[0]
+
+
+def test_zones_have_names_that_keys_can_have(tmp_path, plugins):
+    store = load(tmp_path, plugins, f"{PEN}    zones:\n      the.gate: {{kind: watched}}\n")
+    assert store.errors == [
+        "config.yaml:6: sonars.pen.zones.the.gate: expected a name of letters, digits, - and _, at most 32"
+    ]
+
+
+async def test_zone_is_added_changed_and_taken_away(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN)
+    await store.change({"sonars.pen.zones.gate.kind": "watched"}, "test")
+    await store.change({"sonars.pen.zones.gate.max_range_m": 9.5}, "test")
+    gate = store.sonar("pen").zones["gate"]
+    assert (gate.kind, gate.max_range_m, gate.max_bearing_deg) == ("watched", 9.5, 180.0)
+    assert store.origin("sonars.pen.zones.gate.kind").startswith("overrides.yaml:")
+    await store.change({"sonars.pen.zones.gate": None}, "test")
+    assert store.sonar("pen").zones == {}
+
+
 def test_one_sonar_from_a_profile_and_settings(plugins):
     sonar = one_sonar(plugins, "stream-sonar", {"detector.min_range_m": 3})
     assert (sonar.detector.min_range_m, sonar.detector.background_s) == (3, 12)

@@ -53,7 +53,9 @@ def settings_section() -> str:
 
     def table(title: str, name: str) -> None:
         definition = schema["$defs"][name]
-        nested = {key: entry["$ref"] for key, entry in definition["properties"].items() if "$ref" in entry}
+        entries = definition["properties"].items()
+        nested = {key: entry["$ref"] for key, entry in entries if "$ref" in entry}
+        named = {key: entry["additionalProperties"]["$ref"] for key, entry in entries if _is_named(entry)}
         lines.extend(
             [f"### {title}", "", definition["description"], "", "| key | default | meaning |", "|---|---|---|"]
         )
@@ -69,11 +71,18 @@ def settings_section() -> str:
         prefix = title.strip("`")
         for key, reference in nested.items():
             table(f"`{prefix}.{key}`", reference.rpartition("/")[2])
+        for key, reference in named.items():
+            table(f"`{prefix}.{key}.<{key.removesuffix('s')}>`", reference.rpartition("/")[2])
 
     table("`sonars.<name>`", "SonarSettings")
     table("`web`", "WebSettings")
     table("`tracks`", "TrackServerSettings")
     return "\n".join(lines)
+
+
+def _is_named(entry: dict) -> bool:
+    """Whether a setting holds structs by name."""
+    return "$ref" in (entry.get("additionalProperties") or {})
 
 
 BOUNDS = (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"), ("exclusiveMaximum", "below"))

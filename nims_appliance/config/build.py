@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..plugin_host.host import PluginHost
     from ..profile import Profile
 
-_SONAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(slots=True, eq=False)
@@ -161,8 +161,7 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
 def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, report: Any) -> Any:
     """Return the values of one sonar over the defaults of its profile; check what only the profile knows."""
     path = ("sonars", name)
-    if not _SONAR_NAME.fullmatch(name):
-        report(path, "expected a name of letters, digits, - and _, at most 32")
+    _check_name(path, report)
     if not isinstance(sonar, dict) or not isinstance(sonar.get("profile"), str):
         return sonar
     try:
@@ -177,9 +176,17 @@ def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, 
     for inner, _ in leaves(below):
         built.profile_places[(*path, *inner)] = f"profile {profile.name}"
     merged = merge(below, sonar)
+    if isinstance(merged.get("zones"), dict):
+        for zone in merged["zones"]:
+            _check_name((*path, "zones", zone), report)
     if isinstance(merged.get("driver"), dict):
         check_struct(driver.settings_type, merged["driver"], (*path, "driver"), report)
     return merged
+
+
+def _check_name(path: Path, report: Any) -> None:
+    if not _NAME.fullmatch(path[-1]):
+        report(path, "expected a name of letters, digits, - and _, at most 32")
 
 
 def _check_link(path: Path, text: str, profile: Profile, plugins: PluginHost, report: Any) -> None:

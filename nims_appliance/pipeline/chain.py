@@ -13,6 +13,9 @@ import numpy as np
 from ..frame import Frame
 from ..settings import SonarSettings
 from .results import PingResult, TrackState, TrackSummary
+from .zones import Zones
+
+NO_ZONES = Zones({})
 
 
 class Detector(Protocol):
@@ -36,15 +39,16 @@ class Tracker(Protocol):
 
 
 class Chain:
-    """Detection and tracking of one sonar."""
+    """Detection and tracking of one sonar; what a detector finds in an ignored zone goes no further."""
 
-    def __init__(self, detector: Detector, tracker: Tracker) -> None:
+    def __init__(self, detector: Detector, tracker: Tracker, zones: Zones = NO_ZONES) -> None:
         self._detector = detector
         self._tracker = tracker
+        self._zones = zones
 
     def process(self, frame: Frame) -> PingResult:
         """Return what is in the ping."""
-        detections = self._detector.detect(frame)
+        detections = self._zones.without_ignored(self._detector.detect(frame))
         tracks, ended = self._tracker.update(frame, detections)
         return PingResult(
             sonar_id=frame.sonar_id,
@@ -70,4 +74,4 @@ def make_chain(settings: SonarSettings) -> Chain:
     from .detector import make_detector
     from .tracker import make_tracker
 
-    return Chain(make_detector(settings), make_tracker(settings))
+    return Chain(make_detector(settings), make_tracker(settings), Zones(settings.zones))

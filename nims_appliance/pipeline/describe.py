@@ -7,34 +7,147 @@ import math
 import numpy as np
 
 from ..frame import Frame
-from ..settings import TrackerSettings
+from ..settings import CurrentSettings, SonarSettings
+from .course import Course
 from .results import TrackState, TrackSummary
 from .track_table import TrackTable
+from .zones import Zones
+
+BLOCK_PINGS = 256
+"""A place is smoothed with at least so many pings after it, and then only the course remembers it."""
+STEADY_VELOCITY = 1.01
+"""Where a ping made the velocity less certain than predicted, by more than this factor, the filter saw a turn."""
+LOSS_AT_END = 15.0
+"""About how far the score of a confirmed track falls from its best until it is given up."""
+FEW_HITS = 5
+TOLD_APART_M_S = 0.1
+"""A track whose net velocity is known no better than this (standard deviation) is not said to drift, nor not to."""
+CHI_SQUARE_95 = {2: 5.99, 3: 7.81}
+"""95 % of the sums of so many squared normal deviates are below."""
 
 
 class History:
-    """What a confirmed track leaves at every ping."""
+    """What a confirmed track leaves at every ping; memory does not grow with its age.
 
-    def __init__(self, axes: int) -> None:
+    Pings after the last in which it was seen count only when it is seen again.
+    """
+
+    def __init__(self, axes: int, settings: SonarSettings) -> None:
         self.axes = axes
-        self.times_s: list[float] = []
-        self.states: list[np.ndarray] = []
-        self.covariances: list[np.ndarray] = []
-        self.seen: list[bool] = []
-        self.sizes_m: list[tuple[float, float]] = []
         self.row: np.void | None = None
+        """The track's scalars when it was last seen."""
         self.channel = ""
+        self.zones = Zones(settings.zones)
+        self.current_m_s = _velocity(settings.current)
+        self._current_sd_m_s = settings.current.uncertainty_m_s
+        self._noise_m2_s3 = settings.tracker.process_noise_m2_s3
+        self._course = Course(self.zones.watched, self.current_m_s)
+        self._times_s: list[float] = []
+        self._states: list[np.ndarray] = []
+        self._covariances: list[np.ndarray] = []
+        self._sure = 0
+        """How many of these are up to the last ping in which it was seen."""
+        self._first_covariance = self._last_covariance = np.zeros((2 * axes, 2 * axes))
+        self._seen = 0
+        self._sizes_m = np.zeros(2)
+        """Sums over the pings in which it was seen."""
+        self._ease, self._eased = np.zeros(2), np.zeros(2)
+        """Sum and count of how near the score was to its best: up to the last sight, and since."""
+
+    def __len__(self) -> int:
+        """Return how many pings it holds in full."""
+        return len(self._times_s)
 
     def add(self, table: TrackTable, index: int, time_s: float) -> None:
         """Add the track of row `index` as it is after a ping."""
-        self.row = table._scalars[index].copy()
-        if self.times_s and time_s <= self.times_s[-1]:
+        row = table._scalars[index]
+        seen = row["gap_s"] == 0
+        if seen or self.row is None:
+            self.row = row.copy()
+        if self._times_s and time_s <= self._times_s[-1]:
             return
-        self.times_s.append(time_s)
-        self.states.append(table.state[index].copy())
-        self.covariances.append(table.covariance[index].copy())
-        self.seen.append(bool(table["gap_s"][index] == 0))
-        self.sizes_m.append((float(table["length_m"][index]), float(table["width_m"][index])))
+        self._eased += 1.0 - min(max((row["best"] - row["score"]) / LOSS_AT_END, 0.0), 1.0), 1.0
+        if not seen and len(self) - self._sure >= BLOCK_PINGS:
+            return  # while it is only predicted every ping says the same
+        self._times_s.append(time_s)
+        self._states.append(table.state[index].copy())
+        self._covariances.append(table.covariance[index].copy())
+        if self._course.last is None and len(self) == 1:
+            self._first_covariance = self._covariances[0]
+        if seen:
+            self._sure = len(self)
+            self._seen += 1
+            self._sizes_m += row["length_m"], row["width_m"]
+            self._ease += self._eased
+            self._eased[:] = 0.0
+            if self._sure >= 2 * BLOCK_PINGS:
+                self._fold(self._sure - BLOCK_PINGS)
+
+    def _fold(self, count: int) -> None:
+        """Give the first `count` pings to the course, smoothed by those after them."""
+        sure, axes = self._sure, self.axes
+        times = np.array(self._times_s[:sure])
+        states = smooth(times, self._states[:sure], self._covariances[:sure], self._noise_m2_s3)[:count]
+        places = np.zeros((len(states), 3))
+        places[:, :axes] = states[:, :axes]
+        self._course.add(times[:count], places, np.sqrt((states[:, axes:] ** 2).sum(1)))
+        del self._times_s[:count], self._states[:count], self._covariances[:count]
+        self._sure -= count
+
+    def finish(self) -> Course:
+        """Return the course up to where the track was last seen; nothing can be added afterwards."""
+        self._sure = max(self._sure, min(len(self), 1))
+        self._last_covariance = self._covariances[self._sure - 1]
+        self._fold(self._sure)
+        return self._course
+
+    def mean_size_m(self) -> tuple[float, float]:
+        """Return the mean length and width of its echoes."""
+        length_m, width_m = self._sizes_m / max(self._seen, 1)
+        return float(length_m), float(width_m)
+
+    def quality(self) -> float:
+        """Return `TrackSummary.quality`."""
+        assert self.row is not None
+        hits, pings = int(self.row["hits"]), int(self.row["pings"])
+        ease = self._ease[0] / self._ease[1] if self._ease[1] else 0.0
+        return float(min(hits / max(pings, 1), 1.0) * ease * hits / (hits + FEW_HITS))
+
+    def net_covariance(self) -> np.ndarray:
+        """Return the covariance of the net displacement, m^2; after `finish`.
+
+        The ends are taken as independent, with the uncertainty of the filter, which is above that after smoothing.
+        """
+        axes = self.axes
+        return (self._first_covariance + self._last_covariance)[:axes, :axes]
+
+    def net_sd_m(self) -> float:
+        """Return the standard deviation of the net displacement along its worst direction; after `finish`."""
+        return math.sqrt(max(float(np.linalg.eigvalsh(self.net_covariance())[-1]), 0.0))
+
+    def drifting(self) -> bool | None:
+        """Return whether the net motion through the water cannot be told from none; after `finish`.
+
+        A chi-square test at 95 % of net velocity minus current, against the track's own uncertainty and that of the
+        current. None: no current is configured, or the track is too short or too uncertain to tell.
+        """
+        axes, course = self.axes, self._course
+        if self.current_m_s is None or not course.duration_s:
+            return None
+        own = self.net_covariance() / course.duration_s**2
+        if np.linalg.eigvalsh(own)[-1] > TOLD_APART_M_S**2:
+            return None
+        through_water = (course.net_m / course.duration_s - self.current_m_s)[:axes]
+        covariance = own + self._current_sd_m_s**2 * np.eye(axes)
+        return bool(through_water @ np.linalg.solve(covariance, through_water) < CHI_SQUARE_95[axes])
+
+
+def _velocity(current: CurrentSettings) -> np.ndarray | None:
+    """Return the water's velocity in sonar coordinates, shape (3,); None where it is not known."""
+    if not current.known:
+        return None
+    towards_rad = math.radians(current.towards_deg)
+    return current.speed_m_s * np.array([math.sin(towards_rad), math.cos(towards_rad), 0.0])
 
 
 def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> TrackState:
@@ -80,58 +193,59 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
         calibrated=bool(row["calibrated"]),
         speed_m_s=math.hypot(*velocity),
         channel=frame.channel,
+        zones=history.zones.around(range_m, bearing_rad),
     )
 
 
-def summary_of(history: History, settings: TrackerSettings) -> TrackSummary:
+def summary_of(history: History) -> TrackSummary:
     """Return the description of a track that has ended, up to where it was last seen."""
-    row, axes = history.row, history.axes
+    course, row, three = history.finish(), history.row, history.axes == 3
     assert row is not None
-    last = max((i for i, seen in enumerate(history.seen) if seen), default=0) + 1
-    times = np.array(history.times_s[:last])
-    states = smooth(times, history.states[:last], history.covariances[:last], settings.process_noise_m2_s3)
-    path = np.zeros((last, 3))
-    path[:, :axes] = states[:, :axes]
-    speeds = np.sqrt((states[:, axes:] ** 2).sum(1))
-    path_m = float(np.sqrt((np.diff(path, axis=0) ** 2).sum(1)).sum())
-    net = path[-1] - path[0]
-    net_m = float(np.sqrt(net @ net))
-    duration_s = float(times[-1] - times[0])
-    sizes = np.array(history.sizes_m[:last])
+    net_m = float(np.sqrt(course.net_m @ course.net_m))
     hits = int(row["hits"])
+    length_m, width_m = history.mean_size_m()
+    duration_s = course.duration_s
     return TrackSummary(
         id=int(row["id"]),
         first_time_s=float(row["first_s"]),
         last_time_s=float(row["last_hit_s"]),
         hits=hits,
         pings=int(row["pings"]),
-        mean_speed_m_s=path_m / duration_s if duration_s > 0 else float(speeds.mean()),
-        peak_speed_m_s=float(speeds.max()),
-        path_m=path_m,
+        mean_speed_m_s=course.path_m / duration_s if duration_s > 0 else course.peak_speed_m_s,
+        peak_speed_m_s=course.peak_speed_m_s,
+        path_m=course.path_m,
         net_m=net_m,
-        straightness=min(net_m / path_m, 1.0) if path_m > 0 else 0.0,
-        heading_rad=math.atan2(net[0], net[1]),
+        straightness=min(net_m / course.path_m, 1.0) if course.path_m > 0 else 0.0,
+        heading_rad=math.atan2(course.net_m[0], course.net_m[1]),
         min_range_m=float(row["min_range_m"]),
         max_range_m=float(row["max_range_m"]),
         min_bearing_rad=float(row["min_bearing_rad"]),
         max_bearing_rad=float(row["max_bearing_rad"]),
         min_elevation_rad=float(row["min_elevation_rad"]),
         max_elevation_rad=float(row["max_elevation_rad"]),
-        mean_length_m=float(sizes[:, 0].mean()),
-        mean_width_m=float(sizes[:, 1].mean()),
+        mean_length_m=length_m,
+        mean_width_m=width_m,
         mean_area_m2=float(row["area_m2"]) / max(hits, 1),
         strength_db=10 * math.log10(max(float(row["power"]) / max(hits, 1), 1e-30)),
         calibrated=bool(row["calibrated"]),
-        quality=sum(history.seen[:last]) / last,
+        quality=history.quality(),
         channel=history.channel,
-        positions=tuple((float(t), *map(float, place)) for t, place in zip(times, path, strict=True)),
+        positions=course.positions(),
+        min_z_m=course.min_z_m if three else math.nan,
+        max_z_m=course.max_z_m if three else math.nan,
+        net_sd_m=history.net_sd_m(),
+        farthest_m=course.farthest_m,
+        mean_speed_through_water_m_s=course.mean_speed_through_water_m_s,
+        drifting=history.drifting(),
+        zones=course.passages(),
     )
 
 
 def smooth(times_s: np.ndarray, states: list[np.ndarray], covariances: list[np.ndarray], noise: float) -> np.ndarray:
     """Return the states given all pings, not only those before: the Rauch-Tung-Striebel smoother.
 
-    H. Rauch, F. Tung, C. Striebel, "Maximum likelihood estimates of linear dynamic systems", AIAA J. 3 (1965) 1445-1450.
+    H. Rauch, F. Tung, C. Striebel, "Maximum likelihood estimates of linear dynamic systems", AIAA J. 3 (1965)
+    1445-1450.
 
     Args:
       times_s: shape (pings,), increasing.
@@ -141,13 +255,24 @@ def smooth(times_s: np.ndarray, states: list[np.ndarray], covariances: list[np.n
     Returns: float64, shape (pings, 2 axes).
     """
     out = np.array(states)
+    if len(out) < 2:
+        return out
     axes = out.shape[1] // 2
-    unit = np.eye(axes)
-    for i in range(len(out) - 2, -1, -1):
-        dt = times_s[i + 1] - times_s[i]
-        move = np.block([[unit, dt * unit], [0 * unit, unit]])
-        added = noise * np.block([[dt**3 / 3 * unit, dt**2 / 2 * unit], [dt**2 / 2 * unit, dt * unit]])
-        predicted = move @ covariances[i] @ move.T + added
-        gain = np.linalg.solve(predicted, move @ covariances[i]).T
-        out[i] = states[i] + gain @ (out[i + 1] - move @ states[i])
+    dt = np.diff(times_s)
+    move = np.repeat(np.eye(2 * axes)[None], len(dt), axis=0)
+    added = np.zeros_like(move)
+    for i in range(axes):
+        j = axes + i
+        move[:, i, j] = dt
+        added[:, i, i], added[:, j, j] = noise * dt**3 / 3, noise * dt
+        added[:, i, j] = added[:, j, i] = noise * dt**2 / 2
+    covariance = np.array(covariances)
+    predicted = move @ covariance[:-1] @ move.transpose(0, 2, 1) + added
+    gain = np.linalg.solve(predicted, move @ covariance[:-1]).transpose(0, 2, 1)
+    # nothing is learnt of a velocity from what comes after a turn
+    unsure = np.trace(covariance[:, axes:, axes:], axis1=1, axis2=2)
+    gain[unsure[1:] > STEADY_VELOCITY * np.trace(predicted[:, axes:, axes:], axis1=1, axis2=2)] = 0.0
+    known = out[:-1] - (gain @ (move @ out[:-1, :, None]))[..., 0]
+    for i in range(len(dt) - 1, -1, -1):
+        out[i] = known[i] + gain[i] @ out[i + 1]
     return out

@@ -25,6 +25,7 @@ from .geometry import Geometry, PointSpread
 from .legacy import LegacyDetector
 from .results import DETECTION
 from .single_target import SingleTargetDetector
+from .zones import Zones
 
 CANDIDATE_SHARE = 0.4
 """Candidates reach down to this fraction of the threshold's exceedance (-4 dB)."""
@@ -39,6 +40,7 @@ class AdaptiveDetector:
 
     def __init__(self, settings: SonarSettings) -> None:
         self._settings = settings.detector
+        self._zones = Zones(settings.zones)
         self._background = Background(settings.detector.background_s)
         self._geometry: Geometry | None = None
         self._spread = PointSpread(1.0, 1.0)
@@ -105,7 +107,7 @@ class AdaptiveDetector:
     def _start(self, frame: Frame) -> None:
         if self._geometry is not None:
             self._notes.append("geometry changed")
-        self._geometry = Geometry(frame, self._settings)
+        self._geometry = Geometry(frame, self._settings, self._zones)
         self._spread = PointSpread(*self._geometry.point_spread())
         self._background.reset(frame.intensity.shape, (self._spread.samples, self._spread.beams))
         self._tail = TailModel(frame.intensity.size, (self._spread.samples, self._spread.beams))

@@ -9,6 +9,7 @@ import numpy as np
 from ..frame import Frame
 from ..settings import DetectorSettings
 from .results import DETECTION
+from .zones import Zones
 
 HALF_POWER = 2.0 * math.sqrt(math.log(2.0))
 """Full width at half power over the standard deviation of a Gaussian amplitude."""
@@ -64,7 +65,8 @@ def _spread(correlation: float) -> float:
 class Geometry:
     """The axes of a sonar's picture, and which part of it counts."""
 
-    def __init__(self, frame: Frame, settings: DetectorSettings) -> None:
+    def __init__(self, frame: Frame, settings: DetectorSettings, zones: Zones) -> None:
+        self._zones = zones
         self._range_m = frame.range_m
         self._bearing_rad = frame.bearing_rad
         self._resolution = (frame.range_resolution_m, frame.beam_width_rad)
@@ -87,8 +89,9 @@ class Geometry:
 
     def watched(self, peaks: np.ndarray) -> np.ndarray:
         """Return the peaks (or groups) that lie in the part of the picture that counts."""
-        range_m = self._range_m[peaks["peak_row"]]
-        return peaks[(range_m >= self._nearest_m) & (range_m <= self._farthest_m)]
+        range_m, bearing_rad = self._range_m[peaks["peak_row"]], self._bearing_rad[peaks["peak_column"]]
+        counts = (range_m >= self._nearest_m) & (range_m <= self._farthest_m)
+        return peaks[counts & ~self._zones.ignores(range_m, bearing_rad)]
 
     def describe(self, frame: Frame, peaks: np.ndarray, spread: PointSpread) -> np.ndarray:
         """Return the peaks of a ping in metres and radians, dtype DETECTION.

@@ -16,6 +16,7 @@ from ..frame import Frame
 from ..settings import SonarSettings
 from .geometry import Geometry
 from .results import DETECTION
+from .zones import Zones
 
 USUAL_INTERVAL_S = 0.1
 MOST_PINGS = 3600
@@ -30,6 +31,7 @@ class LegacyDetector:
 
     def __init__(self, settings: SonarSettings) -> None:
         self._settings = settings.detector
+        self._zones = Zones(settings.zones)
         self._geometry: Geometry | None = None
         self._window: list[np.ndarray] = []
         self._notes: list[str] = []
@@ -44,7 +46,7 @@ class LegacyDetector:
         if self._geometry is None or not self._geometry.fits(frame):
             if self._geometry is not None:
                 self._notes.append("geometry changed")
-            self._geometry = Geometry(frame, self._settings)
+            self._geometry = Geometry(frame, self._settings, self._zones)
             self._window = []
             self._sum = np.zeros(frame.intensity.shape)
             self._squares = np.zeros(frame.intensity.shape)

@@ -76,6 +76,23 @@ class TrackState:
     calibrated: bool
     speed_m_s: float
     channel: str = ""
+    zones: tuple[str, ...] = ()
+    """Names of the watched zones that it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePassage:
+    """How an ended track passed a watched zone."""
+
+    name: str
+    closest_m: float
+    """Distance from the zone at the closest approach; 0: it was inside."""
+    closest_time_s: float
+    """When it was that near first."""
+    entered_time_s: float
+    """When it was inside first; NaN: never."""
+    inside_s: float
+    """How long it was inside, all visits together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +126,33 @@ class TrackSummary:
     strength_db: float
     calibrated: bool
     quality: float
-    """0..1; how sure the tracker is that this was one thing that moved."""
+    """0..1; how sure the tracker is that this was one thing and no noise: the share of pings in which it was seen,
+    times how near the score stayed to its best (1) rather than to where tracks are given up (0), times
+    hits / (hits + 5)."""
     channel: str = ""
     label: str = ""
     """What a classifier called it; empty: none did."""
     probability: float = math.nan
     positions: tuple[tuple[float, float, float, float], ...] = ()
-    """(time_s, x_m, y_m, z_m) of each ping, smoothed where the tracker smooths."""
+    """(time_s, x_m, y_m, z_m) of each ping, smoothed; of a long track thinned, its ends kept."""
+    min_z_m: float = math.nan
+    """Height extremes in sonar coordinates; NaN where elevation is not measured."""
+    max_z_m: float = math.nan
+    net_sd_m: float = math.nan
+    """Standard deviation of `net_m` from the track's own uncertainty at both ends, along the worst direction."""
+    farthest_m: float = math.nan
+    """Greatest distance from its first position."""
+    mean_speed_through_water_m_s: float = math.nan
+    """Mean speed relative to the configured current; NaN where none is."""
+    drifting: bool | None = None
+    """Whether its net motion through the water cannot be told from none; None: no current configured, or too short."""
+    zones: tuple[ZonePassage, ...] = ()
+    """Of each watched zone."""
+
+    @property
+    def duration_s(self) -> float:
+        """Time from first to last seen."""
+        return self.last_time_s - self.first_time_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

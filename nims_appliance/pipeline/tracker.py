@@ -72,6 +72,7 @@ class ScoreTracker:
     """Tracks in two dimensions (imaging sonars) or three (split beams), as the frames are."""
 
     def __init__(self, settings: SonarSettings) -> None:
+        self._sonar = settings
         self._settings = settings.tracker
         self._axes = 2
         self._table = TrackTable(2)
@@ -118,7 +119,7 @@ class ScoreTracker:
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""
-        ended = [summary_of(history, self._settings) for history in self._histories.values()]
+        ended = [summary_of(history) for history in self._histories.values()]
         self._histories = {}
         self._table = TrackTable(self._axes)
         self._time_s = math.nan
@@ -244,7 +245,7 @@ class ScoreTracker:
                 table.take_over(int(i), before)
             else:
                 table["id"][i] = next(_IDS)
-                self._histories[int(table["id"][i])] = History(self._axes)
+                self._histories[int(table["id"][i])] = History(self._axes, self._sonar)
 
     def _continued(self, new: int) -> int:
         """Return the lost track that the newly confirmed one continues, or -1.
@@ -282,7 +283,7 @@ class ScoreTracker:
         dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | self._outside(frame) | self._doubles()
         dead |= table["merged"]
         ended = [
-            summary_of(self._histories.pop(int(number)), self._settings)
+            summary_of(self._histories.pop(int(number)))
             for number in table["id"][dead & confirmed & ~table["merged"]]
         ]
         table.keep(~dead)
