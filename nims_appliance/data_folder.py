@@ -6,7 +6,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import ConfigError
@@ -37,8 +37,12 @@ def prepare_data(data: Path) -> None:
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        remedy = f"give another with --data DIR or {DATA_VARIABLE}=DIR"
-        raise ConfigError(f"data folder {data}: cannot be written: {error.strerror}; {remedy}") from None
+        raise _unwritable(data, error) from None
+
+
+def _unwritable(data: Path, error: OSError) -> ConfigError:
+    remedy = f"give another with --data DIR or {DATA_VARIABLE}=DIR"
+    return ConfigError(f"data folder {data}: cannot be written: {error.strerror}; {remedy}")
 
 
 @contextmanager
@@ -46,22 +50,26 @@ def lock_data(data: Path) -> Iterator[None]:
     """Hold the data folder; the kernel lets go of it however the process ends.
 
     Raises:
-      ConfigError: another appliance holds it.
+      ConfigError: another appliance holds it, or it cannot be written.
     """
-    with (data / ".lock").open("a+") as file:
+    try:
+        lock = (data / ".lock").open("ab+", buffering=0)
+    except OSError as error:
+        raise _unwritable(data, error) from None
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise ConfigError(
-                f"data folder {data}: another appliance uses it (process {file.read().strip() or '?'}); "
+                f"data folder {data}: another appliance uses it (process {file.read().decode().strip() or '?'}); "
                 "stop that one, or give this one its own with --data DIR"
             ) from None
         except OSError:
             pass  # a network file system without locks
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with suppress(OSError):  # on a full disk the number is missing, nothing else
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         yield
 
 
