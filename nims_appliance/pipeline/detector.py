@@ -27,10 +27,12 @@ from .results import DETECTION
 from .single_target import SingleTargetDetector
 from .zones import Zones
 
-CANDIDATE_SHARE = 0.4
-"""Candidates reach down to this fraction of the threshold's exceedance (-4 dB)."""
+CANDIDATE_SHARE = 0.33
+"""Candidates reach down to this fraction of the threshold's exceedance (-5 dB)."""
+MOST_CANDIDATES = 500
+"""Of more than so many the strongest are kept: what one ping takes of the tracker's time is bounded."""
 UNSURE_PINGS = 30
-"""Until so many pings have been learnt there are no candidates."""
+"""Until so many pings have been learnt there are no detections."""
 USUAL_INTERVAL_S = 0.1
 """Stands in for the time between pings before two have come from a sonar that does not tell."""
 
@@ -76,24 +78,25 @@ class AdaptiveDetector:
         if self._background.gain_db:
             self._notes.append(f"gain changed by {self._background.gain_db:+.1f} dB")
         self._spread.learn(self._background.ratio, interval_s)
-        if self._background.pings < 2:
+        # an error of the background is the same in every ping, and would be followed like an animal at rest
+        if self._background.pings <= min(UNSURE_PINGS, self._settings.background_s / interval_s):
             return none
         # the mean of few pings is itself uncertain: a ratio is then F rather than exponentially distributed
         pings = min(self._background.pings, 2 * self._settings.background_s / interval_s)
         threshold = min(pings * math.expm1(min(threshold / pings, 50.0)), 1e6)
-        # an error of the background is the same in every ping: until it is small, what is weak proves nothing
-        low = self._tail.lower(threshold, CANDIDATE_SHARE) if pings > UNSURE_PINGS else threshold
+        low = self._tail.lower(threshold, CANDIDATE_SHARE)
         peaks, more = find_peaks(
             self._background.ratio, self._background.scale, *self._background.block, low, *self._spread.reach()
         )
-        if pings > UNSURE_PINGS:
-            self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
-            self._tail.learn(peaks["value"], low, interval_s)
+        self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
+        self._tail.learn(peaks["value"], low, interval_s)
         peaks = self._geometry.watched(peaks)
-        if more or np.count_nonzero(peaks["value"] > threshold) > self._settings.max_detections:
+        detected = np.count_nonzero(peaks["value"] > threshold)
+        if more or detected > self._settings.max_detections:
             self._notes.append("flooded")
-        if len(peaks) > self._settings.max_detections:
-            kept = np.argpartition(peaks["value"], -self._settings.max_detections)[-self._settings.max_detections :]
+        most = min(max(detected, MOST_CANDIDATES), self._settings.max_detections)
+        if len(peaks) > most:
+            kept = np.argpartition(peaks["value"], -most)[-most:]
             peaks = peaks[np.sort(kept)]
         out = self._geometry.describe(frame, peaks, self._spread)
         out["exceedance"] = pings * np.log1p(self._tail.exceedance(peaks["value"]) / pings)

@@ -23,6 +23,8 @@ SCALARS = np.dtype(
         ("visible", "f8"),  # probability that it can be seen now
         ("body_m2", "f8"),  # variance of the echoes over its body
         ("body_chance", "f8"),
+        ("lost", "?"),  # confirmed once, and followed noise since: waits to be continued
+        ("sure_s", "f8"),  # when it was last seen beyond doubt
         ("merged", "?"),
         ("area_m2", "f8"),  # sums over the hits
         ("power", "f8"),
@@ -65,7 +67,7 @@ class TrackTable:
         """Position of the first detection."""
         self.first_noise = np.zeros((0, axes, axes))
         self.last = np.zeros((0, 2 * axes))
-        """State when it was last seen."""
+        """State when it was last seen beyond doubt."""
 
     def __len__(self) -> int:
         return len(self._scalars)
@@ -98,7 +100,7 @@ class TrackTable:
         if not count:
             return
         scalars = np.zeros(count, SCALARS)
-        scalars["first_s"] = scalars["last_hit_s"] = time_s
+        scalars["first_s"] = scalars["last_hit_s"] = scalars["sure_s"] = time_s
         scalars["hits"] = scalars["pings"] = 1
         scalars["score"] = scalars["best"] = score
         scalars["visible"] = 0.95
@@ -141,7 +143,6 @@ class TrackTable:
         table["unseen_s"][rows] = 0.0
         table["last_hit_s"][rows] = time_s
         table["hits"][rows] += 1
-        self.last[rows] = self.state[rows]
         for name in POLAR[: self.axes]:
             value = detections[name]
             table["min_" + name][rows] = np.minimum(table["min_" + name][rows], value)

@@ -49,7 +49,9 @@ MOST_STARTS = 300
 LOSS_BEFORE_CONFIRMED = 6.0
 """A track that is not confirmed ends when its score has fallen so far below its best."""
 LOSS_WHEN_CONFIRMED = 15.0
-"""A confirmed track ends when its score has fallen so far."""
+"""A confirmed track is lost when its score has fallen so far: it is no longer shown, and ends if nothing continues it."""
+DOUBT = 4.0
+"""A confirmed track whose score has fallen by more may have been following noise since."""
 MARGIN = 5.0
 """The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
 MIN_HITS = 3
@@ -108,11 +110,11 @@ class ScoreTracker:
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
         free = self._join(frame, detections, place, noise, odds, log_clutter, dt_s)
         threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
-        self._judge(threshold, dt_s)
-        ended += self._bury(frame, threshold)
+        self._judge(threshold)
+        ended += self._bury(frame)
         self._start(detections, place, noise, odds, free)
         self._remember()
-        confirmed = np.flatnonzero(self._table["id"])
+        confirmed = np.flatnonzero((self._table["id"] > 0) & ~self._table["lost"])
         return [
             state_of(self._table, int(i), frame, self._histories[int(self._table["id"][i])]) for i in confirmed
         ], ended
@@ -198,7 +200,7 @@ class ScoreTracker:
             odds,
             log_clutter,
             table.strengths,
-            np.log(np.maximum(table["visible"], 1e-3) * PLACED),
+            np.where(table["lost"], -np.inf, np.log(np.maximum(table["visible"], 1e-3) * PLACED)),
             np.log(np.maximum((table.strengths * missed).sum(1), 1e-9)),
             turn_variance,
             turn_chance,
@@ -234,11 +236,16 @@ class ScoreTracker:
         free[detection] = False
         return free
 
-    def _judge(self, threshold: float, dt_s: float) -> None:
+    def _judge(self, threshold: float) -> None:
         """Confirm the tracks whose score is high enough; continue lost ones with them where they fit."""
         table = self._table
-        table["score"] = np.where(table["id"] > 0, np.minimum(table["score"], threshold + MARGIN), table["score"])
+        confirmed = table["id"] > 0
+        table["score"] = np.where(confirmed, np.minimum(table["score"], threshold + MARGIN), table["score"])
         table["best"] = np.maximum(table["best"], table["score"])
+        table["lost"] |= confirmed & (table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED)
+        sure = (table["gap_s"] == 0) & (~confirmed | (table["score"] > threshold + MARGIN - DOUBT))
+        table["sure_s"][sure] = self._time_s
+        table.last[sure] = table.state[sure]
         for i in np.flatnonzero((table["id"] == 0) & (table["score"] > threshold) & (table["hits"] >= MIN_HITS)):
             before = self._continued(int(i))
             if before >= 0:
@@ -253,11 +260,11 @@ class ScoreTracker:
         A lost animal is either where it swam to (a shadow, a fade) or anywhere within its reach (a turn).
         """
         table, axes = self._table, self._axes
-        age_s = table["age_s"][new]
-        old = np.flatnonzero((table["id"] > 0) & (table["gap_s"] >= age_s) & ~table["merged"])
+        born_s = self._time_s - table["age_s"][new]
+        old = np.flatnonzero((table["id"] > 0) & (table["sure_s"] <= born_s) & ~table["merged"])
         if not len(old):
             return -1
-        away_s = np.maximum(table["gap_s"][old] - age_s, 0.0)
+        away_s = born_s - table["sure_s"][old]
         first, last = table.first[new], table.last[old]
         across_m2 = np.trace(table.first_noise[new])
         turned = ((first - last[:, :axes]) ** 2).sum(1) / ((self._settings.max_speed_m_s / 3 * away_s) ** 2 + across_m2)
@@ -267,24 +274,24 @@ class ScoreTracker:
         best = int(np.argmin(distance))
         return int(old[best]) if distance[best] < 9.0 else -1
 
-    def _bury(self, frame: Frame, threshold: float) -> list[TrackSummary]:
+    def _bury(self, frame: Frame) -> list[TrackSummary]:
         """Remove the tracks that have ended; return the confirmed ones among them."""
         table = self._table
         speed = np.sqrt((table.state[:, self._axes :] ** 2).sum(1))
         confirmed = table["id"] > 0
-        too_weak = np.where(
-            confirmed,
-            table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED,
-            (table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED),
-        )
+        too_weak = ~confirmed & ((table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED))
+        too_weak |= table["lost"] & (self._time_s - table["sure_s"] > self._settings.max_gap_s)
         patience_s = np.where(table["hits"] > 1, NEVER_SEEN_S, SINGLE_PINGS * self._usual_interval(frame))
         patience_s = np.where(confirmed, self._settings.max_gap_s, np.minimum(patience_s, self._settings.max_gap_s))
         unseen = table["unseen_s"] > patience_s
-        dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | self._outside(frame) | self._doubles()
+        outside = self._outside(frame)
+        # who has swum out of the picture may turn back: a track is lost there, and a lost one may be continued
+        table["lost"] |= outside & confirmed
+        dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | (outside & ~confirmed)
+        dead |= self._doubles()
         dead |= table["merged"]
         ended = [
-            summary_of(self._histories.pop(int(number)))
-            for number in table["id"][dead & confirmed & ~table["merged"]]
+            summary_of(self._histories.pop(int(number))) for number in table["id"][dead & confirmed & ~table["merged"]]
         ]
         table.keep(~dead)
         return ended
@@ -301,7 +308,7 @@ class ScoreTracker:
     def _doubles(self) -> np.ndarray:
         """Return which unconfirmed tracks follow what an older, confirmed one follows."""
         table = self._table
-        confirmed = np.flatnonzero(table["id"] > 0)
+        confirmed = np.flatnonzero((table["id"] > 0) & ~table["lost"])
         if not len(confirmed):
             return np.zeros(len(table), bool)
         apart = table.state[:, None, : self._axes] - table.state[None, confirmed, : self._axes]
@@ -315,7 +322,7 @@ class ScoreTracker:
         table = self._table
         score = np.log(odds @ strength.SHARES)
         free = free & (score >= -1e-9)
-        confirmed = np.flatnonzero(table["id"] > 0)
+        confirmed = np.flatnonzero((table["id"] > 0) & ~table["lost"])
         if len(confirmed):
             apart = place[:, None] - table.state[None, confirmed, : self._axes]
             free &= ~((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]).any(1)
