@@ -24,6 +24,7 @@ from .errors import ConfigError, LinkError, NimsError
 from .frame import Arrival, Frame
 from .links.connection import ReceiveBuffer
 from .outputs.track_message import describe_result, iso_time
+from .outputs.track_summary import POSITION_KEYS, SUMMARY_KEYS, describe_summary
 from .pipeline.classify import Classifier
 from .pipeline.metrics import EchoMetrics, MetricsBin
 from .pipeline.results import PingResult
@@ -74,6 +75,7 @@ def process_files(
     tracks: str | Path | None = None,
     detections: str | Path | None = None,
     metrics: str | Path | None = None,
+    summaries: str | Path | None = None,
     progress: Progress | None = None,
     sonar: str = "file",
     classifiers: Iterable[Classifier] = (),
@@ -87,6 +89,8 @@ def process_files(
       detections: the same for detections.
       metrics: where echo metrics go, as CSV with the units in the header: for each time bin a row of the whole column,
         `part` 0, and one of each layer.
+      summaries: where the descriptions of ended tracks go: as CSV if the name ends in .csv, else one JSON object a line,
+        with the path. Keys name their units.
       progress: called often.
       sonar: the name of the sonar in the outputs.
       recognise: names the driver whose data the bytes look like, for files without a ping.
@@ -102,9 +106,11 @@ def process_files(
     context = make_decoder_context(profile, sonar_settings, driver)
     make_decoder = driver.stream
     total = sum(path.stat().st_size for path in paths if path.is_file())
+    _check_distinct(tracks, detections, metrics)
     with _writing(), contextlib.ExitStack() as stack:
         outputs = _Outputs(
-            *(_open_output(stack, output, paths) for output in (tracks, detections, metrics)),
+            *(_open_output(stack, output, paths) for output in (tracks, detections, metrics, summaries)),
+            summaries_as_csv=str(summaries).lower().endswith(".csv"),
         )
         run = _Run(sonar, sonar_settings, classifiers, outputs, profile.limits.packet_bytes)
         started = time.perf_counter()
@@ -112,7 +118,7 @@ def process_files(
             try:
                 run.read(path, lambda: make_decoder(context), lambda done: progress and progress(done, total))
                 run.summary.files += 1
-            except ConfigError:
+            except (ConfigError, BrokenPipeError):
                 raise  # the outputs cannot be written: going on would be in vain
             except (NimsError, OSError) as error:
                 run.summary.errors.append(f"{path}: {getattr(error, 'strerror', None) or error}")
@@ -234,7 +240,9 @@ class _Run:
                 self._outputs.write_result(result)
 
     def finish(self) -> None:
-        self._analysis.finish()
+        last = self._analysis.finish()
+        if last is not None:
+            self._outputs.write_summaries(last)
         if self._metrics is not None:
             self._outputs.write_metrics(self._metrics.finish())
         self.summary.detections = self._analysis.detections
@@ -245,8 +253,21 @@ class _Run:
 class _Outputs:
     """The open output files; each may be None."""
 
-    def __init__(self, tracks: TextIO | None, detections: TextIO | None, metrics: TextIO | None) -> None:
+    def __init__(
+        self,
+        tracks: TextIO | None,
+        detections: TextIO | None,
+        metrics: TextIO | None,
+        summaries: TextIO | None,
+        summaries_as_csv: bool,
+    ) -> None:
         self.metrics = metrics
+        self._summaries = summaries
+        self._summaries_csv: csv.DictWriter | None = None
+        if summaries is not None and summaries_as_csv:
+            self._summaries_csv = csv.DictWriter(summaries, SUMMARY_KEYS, lineterminator="\n")
+            with _writing():
+                self._summaries_csv.writeheader()
         self._tracks = tracks
         self._detections = detections
         self._metrics_columns: list[str] | None = None
@@ -256,6 +277,18 @@ class _Outputs:
             _write_line(self._tracks, describe_result(result))
         if self._detections is not None:
             _write_line(self._detections, describe_detections(result))
+        self.write_summaries(result)
+
+    def write_summaries(self, result: PingResult) -> None:
+        for track in result.ended:
+            if self._summaries_csv is not None:
+                values = describe_summary(result.sonar_id, track)
+                values["zones"] = msgspec.json.encode(values["zones"]).decode()
+                with _writing():
+                    self._summaries_csv.writerow(values)
+            elif self._summaries is not None:
+                positions = {"positions": [dict(zip(POSITION_KEYS, place, strict=True)) for place in track.positions]}
+                _write_line(self._summaries, describe_summary(result.sonar_id, track) | positions)
 
     def write_metrics(self, bins: list[MetricsBin]) -> None:
         if self.metrics is None or not bins:
@@ -306,6 +339,13 @@ def _writing() -> Iterator[None]:
         raise
     except OSError as error:
         raise ConfigError(f"cannot write the results: {error.strerror or error}") from error
+
+
+def _check_distinct(*outputs: str | Path | None) -> None:
+    files = [Path(output).resolve() for output in outputs if output is not None and str(output) != "-"]
+    for file in files:
+        if files.count(file) > 1:
+            raise ConfigError(f"{file} is given for two kinds of results: one would overwrite the other")
 
 
 def _open_output(stack: contextlib.ExitStack, output: str | Path | None, inputs: list[Path]) -> TextIO | None:

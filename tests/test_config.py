@@ -504,6 +504,13 @@ def test_one_sonar_from_a_profile_and_settings(plugins):
         one_sonar(plugins, "other", {})
 
 
+def test_one_sonar_needs_no_link(plugins):
+    assert one_sonar(plugins, "datagram-sonar", {"channel": "38 kHz"}).channel == "38 kHz"
+    with pytest.raises(ConfigError) as caught:
+        one_sonar(plugins, "other", {})
+    assert "link" not in str(caught.value)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.recursive(

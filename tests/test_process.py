@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +203,25 @@ def test_a_driver_of_datagrams_reads_no_files(plugins, tmp_path: Path) -> None:
     driver = Driver("udp", "Only datagrams", NoSettings, None, BreaksDown)
     with pytest.raises(ConfigError, match="Only datagrams comes in datagrams"):
         run(plugins, tmp_path, [], driver=driver)
+
+
+def test_one_output_never_overwrites_another(plugins, tmp_path: Path) -> None:
+    (tmp_path / "a.imb").write_bytes(m3_packet(1))
+    with pytest.raises(ConfigError, match="given for two kinds of results"):
+        run(plugins, tmp_path, [tmp_path / "a.imb"], tracks=tmp_path / "out", detections=f"{tmp_path}/./out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_has_gone_ends_it(plugins, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "a.imb").write_bytes(m3_packet(1))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as gone:
+        monkeypatch.setattr("sys.stdout", gone)
+        with pytest.raises(BrokenPipeError):
+            run(plugins, tmp_path, [tmp_path / "a.imb"] * 3, tracks="-")
+        with suppress(BrokenPipeError):
+            gone.close()
 
 
 def test_an_output_never_overwrites_a_recording(plugins, tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def one_sonar(plugins: PluginHost, profile: str, settings: Mapping[str, Any]) -> SonarSettings:
-    """Return the settings of a sonar that is in no file: its profile's, and over them dotted keys.
+    """Return the settings of a sonar that is in no file and has no link: its profile's, and over them dotted keys.
 
     A key is as below the name of a sonar: "detector.min_range_m".
 
@@ -270,9 +270,12 @@ def one_sonar(plugins: PluginHost, profile: str, settings: Mapping[str, Any]) ->
       ConfigError: a key or value is wrong, or there is no such profile; names each.
     """
     base = ("sonars", "sonar")
+    link = (*base, "link")
     values = {(*base, *_split(key)): (value, "") for key, value in settings.items()}
-    built = build([Layer.of_values({(*base, "profile"): (profile, ""), **values})], plugins)
-    if built.problems:
-        texts = [f"{'.'.join(problem.path[len(base) :])}: {problem.text}" for problem in built.problems]
-        raise ConfigError("; ".join(texts))
+    # Required by the schema, and of no matter here, whatever the driver thinks of it.
+    values = {(*base, "profile"): (profile, ""), **values, link: ("file:recording", "")}
+    built = build([Layer.of_values(values)], plugins)
+    problems = [problem for problem in built.problems if problem.path != link]
+    if problems:
+        raise ConfigError("; ".join(f"{'.'.join(problem.path[len(base) :])}: {problem.text}" for problem in problems))
     return built.settings.sonars["sonar"]
