@@ -46,7 +46,7 @@ async def run_appliance(
     handle_signals: bool = True,
     task_status: trio.TaskStatus[Addresses] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until `context.stopping` is set, or SIGINT or SIGTERM comes (`handle_signals`); then end within 3 s.
+    """Run until `context.stopping` is set, or SIGINT, SIGTERM or SIGHUP comes (`handle_signals`); then end within 3 s.
 
     Raises:
       ConfigError: an address cannot be listened on; nothing has been started then.
@@ -104,7 +104,10 @@ def _tell_configuration(context: Context) -> None:
 
 
 async def _stop_on_signals(context: Context, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed; nohup has it ignored
+        wanted.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*wanted) as signals:
         task_status.started()
         async for number in signals:
             if context.stopping.is_set() and number == signal.SIGINT:

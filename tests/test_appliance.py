@@ -160,7 +160,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_within_three_seconds_whatever_clients_do(tmp_path: Path, number: int) -> None:
     """Four clients hang on: one track client and one browser that read nothing, and two that have said nothing yet."""
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path / "nims-data"), SIMULATOR]
@@ -187,6 +187,24 @@ def test_a_signal_ends_it_within_three_seconds_whatever_clients_do(tmp_path: Pat
             client.close()
     assert process.returncode == 0, f"0: it ended by itself; 1: it was forced to after 3 s\n{errors}"
     assert (tmp_path / "nims-data" / "nims.sqlite3").exists()
+
+
+def test_it_outlives_its_terminal_under_nohup(tmp_path: Path) -> None:
+    command = ["nohup", sys.executable, "-c", textwrap.dedent(SCRIPT), str(tmp_path / "nims-data"), SIMULATOR]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = port_of(process.stdout.readline().split()[1])
+        process.send_signal(signal.SIGHUP)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"{}")
+            assert client.recv(10), "it goes on"
+            assert client.recv(10)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
 
 
 def test_a_second_interrupt_forces_the_end(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import socket
@@ -90,7 +91,8 @@ def run_command(
 
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         trio.run(partial(run_appliance, context, task_status=WhenStarted[Addresses](announce)))
-        click.echo("stopped")
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            click.echo("stopped")
 
 
 def parse_sonar(text: str) -> dict[str, str]:
