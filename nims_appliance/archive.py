@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import sqlite3
 import struct
 import time
@@ -12,17 +11,18 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from .bus import Bus, all_within
 from .health import Part
-from .outputs.track_message import iso_time
+from .outputs.track_summary import describe_summary
 from .pipeline.results import PingResult, TrackSummary
 
 log = logging.getLogger(__name__)
 
 FILE_NAME = "nims.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BACKLOG = 10_000
 """Tracks kept in memory while the file cannot be written; beyond that the oldest are lost, and counted."""
 BUSY_TIMEOUT_S = 1.0
@@ -61,7 +61,17 @@ _COLUMNS = {
     "label": "TEXT NOT NULL",
     "probability": "REAL",
     "positions": "BLOB NOT NULL",
+    # since schema 2
+    "duration_s": "REAL",
+    "mean_speed_through_water_m_s": "REAL",
+    "drifting": "INTEGER",
+    "net_sd_m": "REAL",
+    "farthest_m": "REAL",
+    "min_z_m": "REAL",
+    "max_z_m": "REAL",
+    "zones": "TEXT NOT NULL DEFAULT '[]'",
 }
+"""A column that was added later must have a default or be NULL in the rows of older versions."""
 _CREATE = (
     f"CREATE TABLE IF NOT EXISTS tracks ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})",
     "CREATE INDEX IF NOT EXISTS tracks_by_time ON tracks (last_time_s)",
@@ -202,9 +212,7 @@ class Archive:
         except sqlite3.Error as error:
             log.warning("archive: cannot read %s: %s", self.path, error)
             return []
-        return [
-            dict(zip(names, row, strict=True)) | {"calibrated": bool(row[names.index("calibrated")])} for row in rows
-        ]
+        return [_values(dict(zip(names, row, strict=True))) for row in rows]
 
     def statistics(self) -> dict[str, Any]:
         """Return counters since the start, as JSON-able values."""
@@ -225,8 +233,14 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"a newer version of the appliance wrote it (schema {version}, this one knows {SCHEMA_VERSION})"
             )
         with database:
+            database.execute("BEGIN IMMEDIATE")  # Python begins no transaction of its own for these
             for statement in _CREATE:
                 database.execute(statement)
+            present = {name for _, name, *_ in database.execute("PRAGMA table_info(tracks)")}
+            for name in _COLUMNS.keys() - present:
+                database.execute(f"ALTER TABLE tracks ADD COLUMN {name} {_COLUMNS[name]}")
+            if version == 1:
+                database.execute("UPDATE tracks SET duration_s = last_time_s - first_time_s")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     except BaseException:
         database.close()
@@ -235,23 +249,20 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _row(sonar: str, track: TrackSummary) -> tuple:
-    values = {
-        "sonar": sonar,
-        "first_time": iso_time(track.first_time_s),
-        "last_time": iso_time(track.last_time_s),
-        "heading_deg": math.degrees(track.heading_rad),
-        "positions": pack_positions(track.positions),
+    values = describe_summary(sonar, track)
+    values["zones"] = msgspec.json.encode(values["zones"]).decode()
+    values["positions"] = pack_positions(track.positions)
+    return tuple(values[name] for name in _COLUMNS)
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as `describe_summary` gave it."""
+    drifting = row["drifting"]
+    return row | {
+        "calibrated": bool(row["calibrated"]),
+        "drifting": None if drifting is None else bool(drifting),
+        "zones": msgspec.json.decode(row["zones"]),
     }
-    for name in _COLUMNS:
-        if name in values:
-            continue
-        if name.endswith("_deg"):
-            values[name] = math.degrees(getattr(track, name.removesuffix("_deg") + "_rad"))
-        else:
-            values[name] = getattr(track, name)
-    # SQLite has no NaN and makes it NULL by itself; infinity it would keep.
-    row = (values[name] for name in _COLUMNS)
-    return tuple(None if isinstance(value, float) and not math.isfinite(value) else value for value in row)
 
 
 def pack_positions(positions: tuple[tuple[float, float, float, float], ...]) -> bytes:

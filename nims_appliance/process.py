@@ -89,8 +89,8 @@ def process_files(
       detections: the same for detections.
       metrics: where echo metrics go, as CSV with the units in the header: for each time bin a row of the whole column,
         `part` 0, and one of each layer.
-      summaries: where the descriptions of ended tracks go: as CSV if the name ends in .csv, else one JSON object a line,
-        with the path. Keys name their units.
+      summaries: where the descriptions of ended tracks go: as CSV if the name ends in .csv, else one JSON object a
+        line, with the path. Keys name their units.
       progress: called often.
       sonar: the name of the sonar in the outputs.
       recognise: names the driver whose data the bytes look like, for files without a ping.
@@ -108,10 +108,8 @@ def process_files(
     total = sum(path.stat().st_size for path in paths if path.is_file())
     _check_distinct(tracks, detections, metrics)
     with _writing(), contextlib.ExitStack() as stack:
-        outputs = _Outputs(
-            *(_open_output(stack, output, paths) for output in (tracks, detections, metrics, summaries)),
-            summaries_as_csv=str(summaries).lower().endswith(".csv"),
-        )
+        opened = [_open_output(stack, output, paths) for output in (tracks, detections, metrics, summaries)]
+        outputs = _Outputs(*opened, summaries_as_csv=str(summaries).lower().endswith(".csv"))
         run = _Run(sonar, sonar_settings, classifiers, outputs, profile.limits.packet_bytes)
         started = time.perf_counter()
         for path in paths:
@@ -259,6 +257,7 @@ class _Outputs:
         detections: TextIO | None,
         metrics: TextIO | None,
         summaries: TextIO | None,
+        *,
         summaries_as_csv: bool,
     ) -> None:
         self.metrics = metrics

@@ -14,7 +14,8 @@ from nims_appliance import archive as archive_module
 from nims_appliance.archive import Archive, unpack_positions
 from nims_appliance.bus import Bus
 from nims_appliance.health import Part
-from nims_appliance.pipeline.results import DETECTION, PingResult, TrackSummary
+from nims_appliance.outputs.track_summary import describe_summary
+from nims_appliance.pipeline.results import DETECTION, PingResult, TrackSummary, ZonePassage
 
 
 def make_track(number: int, **changes) -> TrackSummary:
@@ -115,6 +116,66 @@ async def test_recent_tracks_come_newest_first(tmp_path: Path) -> None:
     assert [track["id"] for track in recent] == [3, 2]
     assert recent[0]["calibrated"] is True
     assert recent[0]["mean_area_m2"] is None
+
+
+async def test_the_whole_description_comes_back(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    passages = (
+        ZonePassage("turbine", 0.0, 1700000003.0, 1700000003.0, 1.5),
+        ZonePassage("gate", 2.25, 1700000004.0, math.nan, 0.0),
+    )
+    track = make_track(
+        5, drifting=False, mean_speed_through_water_m_s=0.4, net_sd_m=0.1, farthest_m=2.5, min_z_m=-1.0, max_z_m=0.5,
+        zones=passages,
+    )  # fmt: skip
+    async with trio.open_nursery() as nursery:
+        await nursery.start(running.archive.run, running.results)
+        running.results.publish(make_result(track, make_track(4, drifting=True), make_track(3)))
+        await running.until_written(3)
+        found, drifter, unknown = running.archive.recent_tracks()
+        running.results.close()
+    assert found == describe_summary("pen", track)
+    assert found["zones"][1]["entered_time_s"] is None
+    assert (found["duration_s"], found["drifting"], drifter["drifting"]) == (5.0, False, True)
+    assert (unknown["drifting"], unknown["min_z_m"], unknown["zones"]) == (None, None, [])
+    ((inside_s,),) = rows(tmp_path, "SELECT json_extract(zones, '$[0].inside_s') FROM tracks WHERE id = 5")
+    assert inside_s == 1.5
+
+
+VERSION_1 = """
+CREATE TABLE tracks (id INTEGER PRIMARY KEY, sonar TEXT NOT NULL, channel TEXT NOT NULL, first_time TEXT,
+  last_time TEXT, first_time_s REAL NOT NULL, last_time_s REAL NOT NULL, hits INTEGER NOT NULL, pings INTEGER NOT NULL,
+  mean_speed_m_s REAL, peak_speed_m_s REAL, path_m REAL, net_m REAL, straightness REAL, heading_deg REAL,
+  min_range_m REAL, max_range_m REAL, min_bearing_deg REAL, max_bearing_deg REAL, min_elevation_deg REAL,
+  max_elevation_deg REAL, mean_length_m REAL, mean_width_m REAL, mean_area_m2 REAL, strength_db REAL,
+  calibrated INTEGER NOT NULL, quality REAL, label TEXT NOT NULL, probability REAL, positions BLOB NOT NULL);
+CREATE INDEX tracks_by_time ON tracks (last_time_s);
+INSERT INTO tracks VALUES (1, 'pen', '', '2023-11-14T22:13:20.000Z', '2023-11-14T22:13:24.500Z', 1700000000.0,
+  1700000004.5, 20, 25, 0.5, 1.0, 3.0, 2.0, 0.66, -90.0, 4.0, 5.0, -10.0, 10.0, 0.0, 0.0, 0.3, NULL, NULL, -40.0, 1,
+  0.8, 'fish', 0.9, x'');
+PRAGMA user_version = 1;
+"""
+
+
+@pytest.mark.parametrize("half_done", [False, True])
+async def test_a_file_of_the_first_version_is_brought_up_to_date(tmp_path: Path, half_done: bool) -> None:
+    database = sqlite3.connect(tmp_path / "nims.sqlite3")
+    database.executescript(VERSION_1)
+    if half_done:
+        database.execute("ALTER TABLE tracks ADD COLUMN farthest_m REAL")
+    database.close()
+    running = Running(tmp_path)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(running.archive.run, running.results)
+        running.publish(2)
+        await running.until_written(1)
+        old, new = sorted(running.archive.recent_tracks(), key=lambda track: track["id"])
+        running.results.close()
+    assert (old["label"], old["duration_s"], old["zones"], old["drifting"]) == ("fish", 4.5, [], None)
+    assert old.keys() == new.keys()
+    assert rows(tmp_path, "PRAGMA user_version") == [(2,)]
+    assert rows(tmp_path) == [(1,), (2,)]
+    assert not list(tmp_path.glob("*.damaged-*"))
 
 
 async def test_rows_are_kept_over_restarts(tmp_path: Path) -> None:

@@ -113,6 +113,28 @@ def test_what_swims_is_tracked_from_one_file_into_the_next(plugins, tmp_path: Pa
     assert [done for done, _ in progress] == sorted(done for done, _ in progress)
 
 
+def test_ended_tracks_are_described_as_csv_and_as_json_lines(plugins, tmp_path: Path, swim: list[Path]) -> None:
+    summary = run(plugins, tmp_path, swim, summaries=tmp_path / "ended.CSV", classifiers=plugins.classifiers.values())
+    run(plugins, tmp_path, swim, summaries=tmp_path / "ended.jsonl", classifiers=plugins.classifiers.values())
+    with open(tmp_path / "ended.CSV", newline="") as file:
+        table = list(csv.DictReader(file))
+    lines = read_lines(tmp_path / "ended.jsonl")
+    assert len(table) == len(lines) == summary.tracks >= 1
+    swimmer = max(lines, key=lambda track: track["net_m"])
+    row = max(table, key=lambda track: float(track["net_m"]))
+    assert swimmer["mean_speed_m_s"] == pytest.approx(0.3, abs=0.05)
+    assert swimmer["max_range_m"] == pytest.approx(3.5, abs=0.1)
+    assert swimmer["heading_deg"] == pytest.approx(0, abs=10)
+    assert swimmer["sonar"] == "file"
+    assert swimmer["label"] == row["label"] == "possible animal"
+    assert float(row["net_m"]) == pytest.approx(swimmer["net_m"])
+    assert row["zones"] == "[]"
+    assert set(row) == set(swimmer) - {"positions"}
+    first, last = swimmer["positions"][0], swimmer["positions"][-1]
+    assert last["time_s"] == swimmer["last_time_s"]
+    assert last["y_m"] - first["y_m"] == pytest.approx(swimmer["net_m"], rel=0.05)
+
+
 def test_damage_costs_only_the_damaged_packet(plugins, tmp_path: Path) -> None:
     damaged = bytearray(m3_packet(2))
     damaged[52] ^= 0x40

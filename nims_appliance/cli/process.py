@@ -25,6 +25,11 @@ REDRAW_S = 0.2
     "--tracks", metavar="OUT.jsonl", help="Write tracks: the track server's messages, one JSON object a line."
 )
 @click.option("--detections", metavar="OUT.jsonl", help="Write detections, one JSON object a line, one line a ping.")
+@click.option(
+    "--summaries",
+    metavar="OUT.csv",
+    help="Write what each ended track was: CSV, or by another name JSON with its path.",
+)
 @click.option("--metrics", metavar="OUT.csv", help="Write echo metrics.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting: detector.min_range_m=2")
 @click.option("--quiet", is_flag=True, help="Neither progress nor summary.")
@@ -34,6 +39,7 @@ def process_command(
     profile: str,
     tracks: str | None,
     detections: str | None,
+    summaries: str | None,
     metrics: str | None,
     settings: tuple[str, ...],
     quiet: bool,
@@ -57,6 +63,7 @@ def process_command(
             tracks=tracks,
             detections=detections,
             metrics=metrics,
+            summaries=summaries,
             progress=_draw_on(bar),
             classifiers=plugins.classifiers.values(),
             recognise=plugins.recognise,

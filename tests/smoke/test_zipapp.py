@@ -166,7 +166,7 @@ def test_lists_the_plugins_and_profiles_inside(zipapp: Zipapp, tmp_path: Path) -
     plugins = zipapp.run("plugins", "--json", "--data", str(tmp_path))
     assert plugins.returncode == 0, plugins.stderr
     names = {plugin["name"] for plugin in json.loads(plugins.stdout)}
-    assert {"nims_m3", "nims_ek60", "nims_oculus", "nims_layout", "nims_simulator"} <= names
+    assert {"nims_m3", "nims_ek60", "nims_oculus", "nims_layout", "nims_simulator", "nims_classifier"} <= names
     profiles = zipapp.run("profiles", "--json", "--data", str(tmp_path))
     assert profiles.returncode == 0, profiles.stderr
     assert {profile["name"] for profile in json.loads(profiles.stdout)["profiles"]} >= PROFILES
