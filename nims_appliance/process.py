@@ -106,7 +106,7 @@ def process_files(
     context = make_decoder_context(profile, sonar_settings, driver)
     make_decoder = driver.stream
     total = sum(path.stat().st_size for path in paths if path.is_file())
-    _check_distinct(tracks, detections, metrics)
+    _check_distinct(tracks, detections, metrics, summaries)
     with _writing(), contextlib.ExitStack() as stack:
         opened = [_open_output(stack, output, paths) for output in (tracks, detections, metrics, summaries)]
         outputs = _Outputs(*opened, summaries_as_csv=str(summaries).lower().endswith(".csv"))

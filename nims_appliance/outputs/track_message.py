@@ -75,6 +75,7 @@ def _describe_track(track: TrackState) -> dict[str, Any]:
         "covariance": track.covariance,
         "calibrated": track.calibrated,
         "class": None,
+        "zones": track.zones,
     }
 
 

@@ -93,6 +93,7 @@ def describe_track(track: TrackState) -> dict[str, Any]:
         "length_m": track.length_m,
         "width_m": track.width_m,
         "channel": track.channel,
+        "zones": track.zones,
     }
 
 
@@ -188,6 +189,7 @@ class WebState:
             "frames": statistics.published,
             "dropped": statistics.dropped,
             "last_ping": last_ping,
+            "zones": [{"name": name, **msgspec.to_builtins(zone)} for name, zone in sonar.settings.zones.items()],
         }
 
     async def remember_results(self) -> None:
