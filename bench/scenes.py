@@ -1,8 +1,9 @@
 """``python -m bench.scenes``: how well animals are found and followed in synthetic scenes whose truth is known.
 
-The scenes and their scores come from two programs outside of the project, ``make_scene.py`` and ``score_tracks.py``, in the
-folder that NIMS_BENCH names (default ../shared/bench beside the project). Each scene is made as a recording of a Kongsberg
-M3, goes through ``nims process`` with the defaults of that profile, and is deleted. Figures are means over the seeds.
+The scenes and their scores come from two programs outside of the project, ``make_scene.py`` and ``score_tracks.py``, in
+the folder that NIMS_BENCH names (default ../shared/bench beside the project). Each scene is made as a recording of a
+Kongsberg M3, goes through ``nims process`` with the defaults of that profile, and is deleted. Figures are means over
+the seeds.
 """
 
 from __future__ import annotations

@@ -93,8 +93,9 @@ class TailModel:
         bins = np.minimum(heights**self.shape / unit, BINS - 1).astype(np.intp)
         self._counts += np.bincount(bins, minlength=BINS)
         self._pings[first:] += 1.0
-        # Two neighbouring stretches just above the threshold of the peaks, where noise outnumbers animals by far: for an
-        # exponential tail the ratio of their counts gives its slope, and animals, of all strengths, add little to either.
+        # Two neighbouring stretches just above the threshold of the peaks, where noise outnumbers animals by far: for
+        # an exponential tail the ratio of their counts gives its slope, and animals, of all strengths, add little to
+        # either.
         width = max(2, round(1.2 / self.slope / unit))
         if first + 2 * width > BINS or self._pings[first] < 1.0:
             return

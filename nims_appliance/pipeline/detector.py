@@ -1,9 +1,9 @@
 """Detector of imaging sonars: from one ping to its detections.
 
-A cell is compared with its own past (`background`), the ratio with its surroundings (`background`), and the local maxima
-of that with how often noise makes maxima as high (`clutter`): the threshold is where noise alone makes the allowed number
-of detections a ping, whatever the sonar, its gain and its scaling. Maxima down to a fraction of the threshold are passed
-on as candidates: a tracker sees over several pings what one ping cannot tell.
+A cell is compared with its own past (`background`), the ratio with its surroundings (`background`), and the local
+maxima of that with how often noise makes maxima as high (`clutter`): the threshold is where noise alone makes the
+allowed number of detections a ping, whatever the sonar, its gain and its scaling. Maxima down to a fraction of the
+threshold are passed on as candidates: a tracker sees over several pings what one ping cannot tell.
 
 The maxima are of the ratio itself, not of a smoothed picture: speckle has the correlation of the point spread, so that
 smoothing the intensity with it gains nothing and loses resolution.
@@ -91,7 +91,7 @@ class AdaptiveDetector:
         self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
         self._tail.learn(peaks["value"], low, interval_s)
         peaks = self._geometry.watched(peaks)
-        detected = np.count_nonzero(peaks["value"] > threshold)
+        detected = int(np.count_nonzero(peaks["value"] > threshold))
         if more or detected > self._settings.max_detections:
             self._notes.append("flooded")
         most = min(max(detected, MOST_CANDIDATES), self._settings.max_detections)
@@ -154,7 +154,7 @@ class FrameDetector:
         legacy = settings.detector.method == "legacy"
         self._imaging: Detector = LegacyDetector(settings) if legacy else AdaptiveDetector(settings)
         self._split_beam: Detector = SingleTargetDetector(settings)
-        self._last = self._imaging
+        self._last: Detector = self._imaging
 
     def detect(self, frame: Frame) -> np.ndarray:
         """Return the detections of the ping, dtype DETECTION."""

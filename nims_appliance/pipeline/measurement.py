@@ -11,8 +11,8 @@ UNKNOWN_SD = 0.05
 def places(detections: np.ndarray, axes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return positions and covariances of detections in sonar coordinates (see `results.to_xyz`).
 
-    Linearised conversion R = J diag(sr^2, sb^2[, se^2]) J'; its bias is below 1e-3 of the range for standard deviations of
-    angle below 2 degrees (Longbin et al. 1998 give the exact moments).
+    Linearised conversion R = J diag(sr^2, sb^2[, se^2]) J'; its bias is below 1e-3 of the range for standard deviations
+    of angle below 2 degrees (Longbin et al. 1998 give the exact moments).
 
     Args:
       detections: dtype DETECTION.

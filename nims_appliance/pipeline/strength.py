@@ -4,9 +4,9 @@ A track does not know how strong its animal is; it keeps a probability for each 
 echoes and its misses sharpen. Echoes fluctuate about the mean strength as Swerling's third case, one dominant scatterer
 among small ones: between the steady echo of a small target and the Rayleigh fading of a large one.
 
-P. Swerling, "Probability of detection for fluctuating targets", IRE Trans. Inf. Theory 6 (1960) 269-308; use in tracking:
-D. Lerro, Y. Bar-Shalom, "Interacting multiple model tracking with target amplitude feature", IEEE Trans. Aerosp.
-Electron. Syst. 29 (1993) 494-509.
+P. Swerling, "Probability of detection for fluctuating targets", IRE Trans. Inf. Theory 6 (1960) 269-308; use in
+tracking: D. Lerro, Y. Bar-Shalom, "Interacting multiple model tracking with target amplitude feature", IEEE Trans.
+Aerosp. Electron. Syst. 29 (1993) 494-509.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tracker: joins detections over pings to tracks of animals.
 
 Each track is a Kalman filter in metres at constant velocity with a score: the log of how much likelier its detections
-and misses are for an animal than for noise. Detections below the threshold of a single ping count too, by their height. A
-track is confirmed when noise would bring one as far only `false_tracks_per_hour` times (Wald's sequential test), and
+and misses are for an animal than for noise. Detections below the threshold of a single ping count too, by their height.
+A track is confirmed when noise would bring one as far only `false_tracks_per_hour` times (Wald's sequential test), and
 ends when it has not been seen for `max_gap_s` or its score says that it follows noise.
 
 Animals swim steadily for seconds and then turn at once. The filter's noise is for steady swimming; a turn is a
@@ -43,13 +43,15 @@ HIDDEN_AFTER_S, VISIBLE_AFTER_S = 3.0, 0.5
 NEVER_SEEN_S = 0.5
 """A track that is not confirmed ends after so long without a detection."""
 SINGLE_PINGS = 2.5
-"""A detection that nothing has followed within so many pings was noise; where it could be by then is too wide a place."""
+"""A detection that nothing has followed within so many pings was noise; by then it could be anywhere."""
 MOST_STARTS = 300
 """New tracks in a ping; of more detections the strongest start one, so that a flood costs no more time."""
 LOSS_BEFORE_CONFIRMED = 6.0
 """A track that is not confirmed ends when its score has fallen so far below its best."""
 LOSS_WHEN_CONFIRMED = 15.0
-"""A confirmed track is lost when its score has fallen so far: it is no longer shown, and ends if nothing continues it."""
+"""A confirmed track is lost when its score has fallen so far: it is not shown, and ends if nothing continues it."""
+SLOWEST_M_S = 0.3
+"""Even an animal at rest moves so fast when it is disturbed, and a velocity is no better known."""
 DOUBT = 4.0
 """A confirmed track whose score has fallen by more may have been following noise since."""
 MARGIN = 5.0
@@ -267,7 +269,9 @@ class ScoreTracker:
         away_s = born_s - table["sure_s"][old]
         first, last = table.first[new], table.last[old]
         across_m2 = np.trace(table.first_noise[new])
-        turned = ((first - last[:, :axes]) ** 2).sum(1) / ((self._settings.max_speed_m_s / 3 * away_s) ** 2 + across_m2)
+        # an animal that turns keeps about its speed
+        speed = np.sqrt((last[:, axes:] ** 2).sum(1)) + SLOWEST_M_S
+        turned = ((first - last[:, :axes]) ** 2).sum(1) / ((0.8 * speed * away_s) ** 2 + across_m2)
         ahead = last[:, :axes] + last[:, axes:] * away_s[:, None]
         straight = ((first - ahead) ** 2).sum(1) / ((0.3 * away_s) ** 2 + across_m2)
         distance = np.minimum(turned, straight)

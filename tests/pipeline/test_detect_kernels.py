@@ -122,8 +122,8 @@ def test_normalise_is_the_plain_arithmetic(shape: tuple[int, int]) -> None:
     seen = np.where(ratio > 8 * level, level, np.minimum(ratio, 4 * level) * 1.02)
     got, sums = np.empty(shape, np.float32), np.empty(blocks, np.float32)
     normalise(
-        power, mean, got, scale, sums, 4, 3, gain=1.5, floor=0.01, share=0.02, held_share=0.001, held_above=8.0, clip=4.0,
-        inverse_clipped_mean=1.02,
+        power, mean, got, scale, sums, 4, 3, gain=1.5, floor=0.01, share=0.02, held_share=0.001, held_above=8.0,
+        clip=4.0, inverse_clipped_mean=1.02,
     )  # fmt: skip
     np.testing.assert_allclose(got, np.minimum(ratio, 1e6), rtol=1e-5)
     np.testing.assert_allclose(mean, expected_mean, rtol=1e-5)
