@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..pipeline.display import Picture
 
 PROTOCOL = 1
-WINDOW = 2
-"""Pictures of one sonar that may be on their way to a viewer; 2 hide one round trip."""
+WINDOW = 3
+"""Pictures of one sonar that may be on their way to a viewer; 3 hide a round trip and a late frame of its screen."""
 MOST_WAITING_BYTES = 2**20
 """A viewer that has so much to take yet loses what is not a fan picture: those have their own limit."""
 HISTORY_MESSAGE_BYTES = 64 * 1024

@@ -15,6 +15,7 @@ export class EchogramView {
   #ringContext = null;
   #columns = []; // {head, bytes}, oldest first
   #count = 0; // columns ever added
+  #drawn = 0; // of them, how many are in the ring
   #drawnLevels = "";
 
   constructor(canvas) {
@@ -22,16 +23,18 @@ export class EchogramView {
     this.#context = canvas.getContext("2d", { alpha: true });
   }
 
+  /** Takes a column; false when it is there already: after a lost connection the last minutes are sent again. */
   add(picture) {
     const { head } = picture;
     const last = this.#columns.at(-1)?.head;
+    if (last && head.frame <= last.frame && head.received_utc_s <= last.received_utc_s) return false;
     const changed =
       last &&
       (last.rows !== head.rows || last.range_first_m !== head.range_first_m || last.range_last_m !== head.range_last_m);
     if (!last || changed || head.frame <= last.frame) {
       // Another range or another run of the sonar: columns beside each other would not fit.
       this.#columns = [];
-      this.#count = 0;
+      this.#count = this.#drawn = 0;
       this.#ring.width = COLUMNS;
       this.#ring.height = head.rows;
       this.#ringContext = this.#ring.getContext("2d", { alpha: false });
@@ -39,14 +42,18 @@ export class EchogramView {
     this.#columns.push(picture);
     if (this.#columns.length > COLUMNS) this.#columns.shift();
     this.#count++;
+    return true;
+  }
+
+  /** Brings the ring up to date: with the new columns, or with all when the levels have changed. */
+  #drawColumns() {
+    const { head } = this.#columns.at(-1);
     const levels = `${head.low_db} ${head.high_db}`;
-    if (levels === this.#drawnLevels && !changed) {
-      this.#drawColumn(picture, this.#count - 1, head);
-    } else {
-      this.#drawnLevels = levels;
-      const first = this.#count - this.#columns.length;
-      this.#columns.forEach((column, i) => this.#drawColumn(column, first + i, head));
-    }
+    const first = this.#count - this.#columns.length;
+    const from = levels === this.#drawnLevels ? Math.max(this.#drawn, first) : first;
+    for (let number = from; number < this.#count; number++) this.#drawColumn(this.#columns[number - first], number, head);
+    this.#drawn = this.#count;
+    this.#drawnLevels = levels;
   }
 
   #drawColumn({ head, bytes }, number, { low_db, high_db }) {
@@ -58,6 +65,7 @@ export class EchogramView {
   }
 
   draw(_picture, width, height, ratio) {
+    this.#drawColumns();
     const canvas = this.#canvas;
     if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
     if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);

@@ -127,7 +127,9 @@ export function drawFanTracks(context, { transform }, tracks, width) {
     const points = track.points;
     if (points.length > 1) {
       context.beginPath();
-      points.forEach((point, i) => context[i ? "lineTo" : "moveTo"](transform.x(point.x_m), transform.y(point.y_m)));
+      points.forEach(({ x_m, y_m, afterGap }, i) => {
+        context[i && !afterGap ? "lineTo" : "moveTo"](transform.x(x_m), transform.y(y_m));
+      });
       strokeTwice(context, 1.6);
     }
     const { x_m, y_m, vx_m_s, vy_m_s, speed_m_s, state } = track.newest;
@@ -198,11 +200,12 @@ export function drawEchogramTracks(context, { left, top, width, height, head, xO
   context.textAlign = "left";
   const labels = new Labels([[0, -13], [0, 13]]);
   for (const track of tracks) {
-    const points = track.points.map((point) => [xOf(point.frame), y(point.range_m)]).filter(([x]) => x !== null);
+    const points = track.points.map((point) => [xOf(point.frame), y(point.range_m), point.afterGap]);
+    while (points.length && points[0][0] === null) points.shift();
     if (!points.length) continue;
     context.globalAlpha = track.ended ? 0.75 : 1;
     context.beginPath();
-    points.forEach(([px, py], i) => context[i ? "lineTo" : "moveTo"](px, py));
+    points.forEach(([px, py, afterGap], i) => context[i && !afterGap ? "lineTo" : "moveTo"](px, py));
     strokeTwice(context, 1.6);
     const [x, lastY] = points.at(-1);
     context.fillStyle = TRACK;

@@ -15,13 +15,14 @@ export class Pane {
   element;
   #parts = {};
   #name;
-  #channels = new Map(); // channel -> {view, canvas, picture, fresh}
+  #channels = new Map(); // channel -> {kind, view, canvas, picture: the newest drawn, waiting: fan pictures to draw}
   #channel = null;
   #chosen = false; // by a person; until then the channel that is searched for tracks is shown
   #tracks = new TrackHistory();
   #counting = false;
-  #arrivals = []; // {frame, received_utc_s, atS}
+  #arrivals = []; // of pictures that were drawn: {frame, received_utc_s, atS}
   #overlay;
+  #context;
   #size = { width: 0, height: 0 };
   #dirty = true;
   #last = null; // head of the newest picture
@@ -45,6 +46,8 @@ export class Pane {
     };
     this.#overlay = document.createElement("canvas");
     this.#overlay.setAttribute("aria-hidden", "true");
+    // Drawn by the processor: for a few lines and labels a browser without a graphics chip would emulate one, at 50 ms each.
+    this.#context = this.#overlay.getContext("2d", { willReadFrequently: true });
     this.#parts.view.append(this.#overlay);
     new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = this.#parts.view;
@@ -61,14 +64,31 @@ export class Pane {
       channel = null;
     }
     if (!channel) channel = this.#addChannel(head);
-    if (channel.kind === "echogram") channel.view.add(picture);
-    channel.picture = picture;
-    channel.fresh = true;
+    if (channel.kind === "fan") {
+      // Each is drawn, one a frame of the screen. The appliance sends no more than a few ahead of those drawn.
+      channel.waiting.push(picture);
+      if (head.channel !== this.#channel) this.#passOver(channel);
+    } else if (channel.view.add(picture)) {
+      channel.picture = picture;
+      this.#count(head, nowS);
+    }
     this.#last = head;
-    // The first one may have been kept for late viewers: nothing was missed between it and the next.
-    if (this.#counting) this.#arrivals.push({ frame: head.frame, received_utc_s: head.received_utc_s, atS: nowS });
-    this.#counting = true;
     this.#dirty = true;
+  }
+
+  /** Pictures of a channel that is not shown count as seen. */
+  #passOver(channel) {
+    const newest = channel.waiting.at(-1);
+    if (!newest) return;
+    channel.picture = newest;
+    channel.waiting = [];
+    this.#onSeen(this.#name, newest.head.frame);
+  }
+
+  #count({ frame, received_utc_s }, nowS) {
+    // The first one may have been kept for late viewers: nothing was missed between it and the next.
+    if (this.#counting) this.#arrivals.push({ frame, received_utc_s, atS: nowS });
+    this.#counting = true;
   }
 
   #addChannel(head) {
@@ -78,7 +98,7 @@ export class Pane {
     canvas.setAttribute("aria-label", `${head.kind === "fan" ? "Fan picture" : "Echogram"} of ${this.#name}`);
     this.#parts.view.insertBefore(canvas, this.#overlay);
     const view = head.kind === "fan" ? new FanView(canvas, parameters.get("renderer") === "2d") : new EchogramView(canvas);
-    const channel = { kind: head.kind, view, canvas, picture: null, fresh: false };
+    const channel = { kind: head.kind, view, canvas, picture: null, waiting: [] };
     this.#channels.set(head.channel, channel);
     this.element.dataset.renderer = view.renderer;
     const select = this.#parts.channel;
@@ -91,7 +111,10 @@ export class Pane {
   #show(name) {
     this.#channel = name;
     this.#parts.channel.value = name;
-    for (const [key, channel] of this.#channels) channel.canvas.hidden = key !== name;
+    for (const [key, channel] of this.#channels) {
+      channel.canvas.hidden = key !== name;
+      if (key !== name) this.#passOver(channel);
+    }
     this.#dirty = true;
   }
 
@@ -105,17 +128,22 @@ export class Pane {
   draw(nowS, ratio) {
     const channel = this.#channels.get(this.#channel);
     const { width, height } = this.#size;
-    if (!channel?.picture || !width || !height) return;
+    if (!channel || !width || !height) return;
+    const fresh = channel.waiting.shift();
+    if (fresh) channel.picture = fresh;
+    if (!channel.picture) return;
     const tracks = channel.kind === "fan" ? this.#tracks.recent(nowS) : [];
     if (!this.#dirty && !tracks.some(({ ended }) => ended)) return;
-    this.#dirty = false;
-    const place = channel.view.draw(channel.picture, width, height, ratio, channel.fresh);
-    if (channel.fresh && channel.kind === "fan") this.#onSeen(this.#name, channel.picture.head.frame);
-    channel.fresh = false;
+    this.#dirty = channel.waiting.length > 0;
+    const place = channel.view.draw(channel.picture, width, height, ratio, Boolean(fresh));
+    if (fresh) {
+      this.#onSeen(this.#name, fresh.head.frame);
+      this.#count(fresh.head, nowS);
+    }
     const overlay = this.#overlay;
     if (overlay.width !== Math.round(width * ratio)) overlay.width = Math.round(width * ratio);
     if (overlay.height !== Math.round(height * ratio)) overlay.height = Math.round(height * ratio);
-    const context = overlay.getContext("2d");
+    const context = this.#context;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
     if (channel.kind === "fan") {
@@ -136,11 +164,13 @@ export class Pane {
     const shownHead = this.#channels.get(this.#channel)?.picture?.head;
     const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
     if (this.#parts.device.textContent !== device) this.#parts.device.textContent = device;
-    while (this.#arrivals.length && nowS - this.#arrivals[0].atS > WINDOW_S) this.#arrivals.shift();
-    const first = this.#arrivals[0];
     const newest = this.#arrivals.at(-1);
-    const pings = newest ? newest.frame - first.frame : 0;
-    const elapsedS = newest ? newest.received_utc_s - first.received_utc_s : 0;
+    // By both clocks: what was kept for late viewers came all at once.
+    const old = ({ atS, received_utc_s }) => nowS - atS > WINDOW_S || newest.received_utc_s - received_utc_s > WINDOW_S;
+    this.#arrivals = this.#arrivals.filter((arrival) => !old(arrival));
+    const first = this.#arrivals[0];
+    const pings = first ? newest.frame - first.frame : 0;
+    const elapsedS = first ? newest.received_utc_s - first.received_utc_s : 0;
     const ageS = head ? clock.age(head.received_utc_s, nowS) : null;
     const intervalS = pings > 0 ? elapsedS / pings : 0;
     const stale = head !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));

@@ -3,6 +3,7 @@
 const TAIL_S = 12;
 const FADE_S = 2.5;
 const KEPT_POINTS = 2000;
+const BRIDGED_PINGS = 3; // so many missed pings in a row are drawn as a line
 
 export class TrackHistory {
   /** How many are live now. */
@@ -12,14 +13,18 @@ export class TrackHistory {
   take(message, nowS) {
     for (const track of message.tracks) {
       let known = this.#tracks.get(track.id);
-      if (!known) this.#tracks.set(track.id, (known = { id: track.id, channel: message.channel, points: [] }));
+      if (!known) this.#tracks.set(track.id, (known = { id: track.id, channel: message.channel, points: [], coasted: 0 }));
       known.newest = track;
       known.endedS = null;
       known.heardS = nowS;
-      // A coasting track is predicted: its tail shows only where it was seen.
+      // A coasting track is predicted: its tail shows only where it was seen, and is broken where it was not for long.
       if (track.state !== "coasting" || !known.points.length) {
         const { x_m, y_m, range_m } = track;
-        known.points.push({ frame: message.frame, time_s: message.time_s, x_m, y_m, range_m });
+        const afterGap = known.coasted > BRIDGED_PINGS;
+        known.points.push({ frame: message.frame, time_s: message.time_s, x_m, y_m, range_m, afterGap });
+        known.coasted = 0;
+      } else {
+        known.coasted++;
       }
       if (known.points.length > KEPT_POINTS) known.points.shift();
     }
