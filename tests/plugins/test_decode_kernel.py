@@ -74,8 +74,14 @@ def test_intensity_is_what_numpy_computes(element, law, lines, elements, offset,
             bytes(wire), lines, elements, offset, line_bytes, element, law, scale, shift,
             np.ones(lines) if factor is None else factor, beam_major, flip,
         )  # fmt: skip
+        without_factor, _ = reference(
+            bytes(wire), lines, elements, offset, line_bytes, element, law, scale, shift,
+            np.ones(lines), beam_major, flip,
+        )  # fmt: skip
     good = (expected >= 0) & (expected <= FLOAT_MAX)
     borderline = np.abs(np.log(np.where(good, np.maximum(expected, 1e-300), 1)) - np.log(FLOAT_MAX)) < 1e-3
+    # What a float32 cannot hold is not brought back into its range by a factor below 1.
+    borderline |= good & (without_factor > 0.999 * FLOAT_MAX)
     assert invalid == pytest.approx(int((~good).sum()), abs=int(borderline.sum()))
     sure = ~borderline
     # 10^(x / 10) of large x multiplies the rounding of x.
