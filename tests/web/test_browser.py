@@ -267,3 +267,50 @@ def test_safe_mode_is_told_on_the_page(context: Context, open_page, tmp_path: Pa
         page.wait_for_selector("#problems:not([hidden])")
         assert "config.yaml:3" in page.locator("#problems").inner_text()
         assert "<b>" in page.locator("#problems").inner_text()
+
+
+def test_a_sonar_is_added_and_removed_in_the_browser(context: Context, open_page: Callable[..., Page]) -> None:
+    with Running(context) as running:
+        page = open_page(f"http://127.0.0.1:{running.port}/config.html")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.fill("#add [name=name]", "dam")
+        page.select_option("#add [name=profile]", "blueprint-oculus")
+        page.fill("#add [name=link]", "tcp://127.0.0.1:52100")
+        page.click("#add button")
+        group = page.locator('details[data-key="sonars.dam"]')
+        expect(group).to_be_attached()
+        assert context.config.sonar("dam").link == "tcp://127.0.0.1:52100"
+        expect(page.get_by_role("button", name="Remove pen", include_hidden=True)).to_have_count(0)  # of config.yaml
+        page.get_by_role("button", name="Remove dam", include_hidden=True).evaluate("button => button.click()")
+        expect(group).not_to_be_attached()
+        assert set(context.config.current.sonars) == {"pen"}
+
+
+def test_the_echogram_of_the_last_minutes_is_there_when_the_page_opens(
+    context: Context, open_page: Callable[..., Page], make_frame: Callable[..., Any]
+) -> None:
+    encoder = DisplayEncoder()
+    sonar = context.sonars["pen"]
+    start_s = time.time() - 20
+
+    def column(number: int) -> Any:
+        frame = make_frame(number, samples=200, beams=1, received_utc_s=start_s + number / 10)
+        frame.intensity[:] = 1.0
+        frame.intensity[80:120] = 1e4
+        return encoder.encode(frame)
+
+    sonar.columns.extend(column(number) for number in range(200))
+    with Running(context) as running:
+        page = open_page(f"http://127.0.0.1:{running.port}/")
+
+        def band_is_long() -> None:
+            screen = pixels(page, ".view").astype(int)
+            middle = screen[screen.shape[0] // 2, :, :3].sum(axis=1)
+            assert (middle > 400).sum() == pytest.approx(2 * 200, abs=12)
+
+        eventually(page, band_is_long)
+        for number in range(200, 230):
+            running.call(sonar.pictures.publish, column(number))
+        expect(page.locator('[data-is="shown"]')).to_contain_text(" of ")
+        shown, _, pings = page.locator('[data-is="shown"]').inner_text().partition(" of ")
+        assert shown == pings

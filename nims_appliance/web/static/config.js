@@ -32,7 +32,7 @@ async function draw() {
   if (!response.ok) throw new Error(config.error);
   const open = new Map([...form.querySelectorAll("details")].map((group) => [group.dataset.key, group.open]));
   const before = fields;
-  fields = drawForm(form, config, typed, takeBack);
+  fields = drawForm(form, config, typed, takeBack, removeSonar);
   for (const group of form.querySelectorAll("details")) group.open = open.get(group.dataset.key) ?? group.open;
   for (const [key, field] of fields) {
     if (pending.has(key)) {
@@ -143,17 +143,28 @@ addForm.addEventListener("submit", async (event) => {
   event.preventDefault();
   const { name, profile, link } = addForm.elements;
   const key = `sonars.${name.value.trim()}`;
-  const changes = { [`${key}.profile`]: profile.value, [`${key}.link`]: link.value.trim() };
-  const response = await fetch("/api/v1/config", {
-    method: "PATCH",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ changes }),
-  });
+  const response = await patch({ [`${key}.profile`]: profile.value, [`${key}.link`]: link.value.trim() });
   const complaint = addForm.querySelector(".error");
   complaint.hidden = response.ok;
   if (response.ok) addForm.reset();
   else complaint.textContent = (await response.json()).error;
 });
+
+async function removeSonar(name) {
+  if (!confirm(`Remove the sonar ${name} and its settings? What it has recorded stays.`)) return;
+  const response = await patch({ [`sonars.${name}`]: null });
+  if (!response.ok) return tellPending(`Not removed: ${(await response.json()).error}`);
+  for (const key of pending.keys()) if (key.startsWith(`sonars.${name}.`)) pending.delete(key);
+  tellPending();
+}
+
+function patch(changes) {
+  return fetch("/api/v1/config", {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ changes }),
+  });
+}
 
 addEventListener("beforeunload", (event) => pending.size && event.preventDefault());
 

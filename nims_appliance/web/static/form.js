@@ -134,9 +134,10 @@ function helpOf(schema) {
 
 /**
  * Draws all settings into `parent`; returns the fields by dotted key. The groups directly below the root stand open,
- * deeper ones are folded until somebody wants them.
+ * deeper ones are folded until somebody wants them. A sonar that was added in the browser can be removed there:
+ * `onRemove` gets its name.
  */
-export function drawForm(parent, config, onInput, onReset) {
+export function drawForm(parent, config, onInput, onReset, onRemove) {
   const fields = new Map();
   const root = config.schema;
 
@@ -156,7 +157,13 @@ export function drawForm(parent, config, onInput, onReset) {
         const item = resolve(own.additionalProperties, root);
         for (const [itemName, itemValue] of Object.entries(value ?? {})) {
           const label = `${title(name).replace(/s$/, "")} ${itemName}`;
-          draw(addGroup(container, label, null, depth, `${key}.${itemName}`), withDriver(item, itemValue), itemValue, `${key}.${itemName}.`, depth + 1);
+          const group = addGroup(container, label, null, depth, `${key}.${itemName}`);
+          draw(group, withDriver(item, itemValue), itemValue, `${key}.${itemName}.`, depth + 1);
+          if (key === "sonars" && config.origins[`${key}.${itemName}.profile`]?.startsWith("overrides")) {
+            const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
+            remove.onclick = () => onRemove(itemName);
+            group.append(remove);
+          }
         }
       }
     }

@@ -4,6 +4,8 @@ const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const GRID = "rgb(217 225 232 / 0.16)";
 const LABEL = "#93a1af";
 const TRACK = "#ff8a5c";
+const ZONE = "#7fc8e8";
+const IGNORED = "rgb(8 11 15 / 0.45)";
 const CASING = "rgb(8 11 15 / 0.8)";
 
 /** A round step (1, 2 or 5 times a power of ten) that divides `span` into at most `parts`. */
@@ -65,6 +67,39 @@ export function drawFanGrid(context, { geometry, transform }) {
     context.stroke();
     const out = scale * maxRange + 14;
     context.fillText(`${k * bearingStep}°`, x0 + out * sin, y0 - out * cos);
+  }
+  context.restore();
+}
+
+/** Zones: thin outlines with their names; what is ignored is dimmed. */
+export function drawFanZones(context, { geometry, transform }, zones) {
+  const { minBearing, maxBearing, minRange, maxRange } = geometry;
+  const { x0, y0, scale } = transform;
+  const radians = Math.PI / 180;
+  context.save();
+  context.font = FONT;
+  context.lineWidth = 1;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  for (const zone of zones) {
+    const near = Math.max(zone.min_range_m, minRange);
+    const far = Math.min(zone.max_range_m, maxRange);
+    const left = Math.max(zone.min_bearing_deg * radians, minBearing);
+    const right = Math.min(zone.max_bearing_deg * radians, maxBearing);
+    if (near >= far || left >= right) continue;
+    const ignored = zone.kind === "ignored";
+    context.beginPath();
+    context.arc(x0, y0, far * scale, left - Math.PI / 2, right - Math.PI / 2);
+    context.arc(x0, y0, near * scale, right - Math.PI / 2, left - Math.PI / 2, true);
+    context.closePath();
+    context.fillStyle = IGNORED;
+    if (ignored) context.fill();
+    context.strokeStyle = context.fillStyle = ignored ? LABEL : ZONE;
+    context.setLineDash(ignored ? [2, 4] : []);
+    context.stroke();
+    context.setLineDash([]);
+    const [middle, edge] = [(left + right) / 2, far * scale - 11];
+    textTwice(context, zone.name, x0 + edge * Math.sin(middle), y0 - edge * Math.cos(middle));
   }
   context.restore();
 }

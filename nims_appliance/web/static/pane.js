@@ -2,7 +2,7 @@
 
 import { EchogramView } from "./echogram.js";
 import { FanView } from "./fan.js";
-import { drawEchogramGrid, drawEchogramTracks, drawFanGrid, drawFanTracks } from "./overlay.js";
+import { drawEchogramGrid, drawEchogramTracks, drawFanGrid, drawFanTracks, drawFanZones } from "./overlay.js";
 import { TrackHistory } from "./tracks.js";
 
 const WINDOW_S = 5; // over which rates are told
@@ -23,6 +23,7 @@ export class Pane {
   #arrivals = []; // of pictures that were drawn: {frame, received_utc_s, atS}
   #overlay;
   #context;
+  #zones = [];
   #size = { width: 0, height: 0 };
   #dirty = true;
   #last = null; // head of the newest picture
@@ -148,6 +149,7 @@ export class Pane {
     context.clearRect(0, 0, width, height);
     if (channel.kind === "fan") {
       drawFanGrid(context, place);
+      drawFanZones(context, place, this.#zones);
       drawFanTracks(context, place, tracks, width);
       this.#tracks.prune(nowS, 60);
     } else {
@@ -160,6 +162,10 @@ export class Pane {
 
   /** Writes the line of state; called a few times a second. `part` is the sonar's entry of the health page. */
   tell(sonar, part, clock, nowS, connected, pictureRateHz) {
+    if (JSON.stringify(sonar.zones) !== JSON.stringify(this.#zones)) {
+      this.#zones = sonar.zones;
+      this.#dirty = true;
+    }
     const head = this.#last;
     const shownHead = this.#channels.get(this.#channel)?.picture?.head;
     const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
