@@ -131,8 +131,8 @@ class ZoneSettings(Settings, frozen=True):
     kind: Annotated[
         str,
         Meta(
-            pattern="^(ignored|watched)$",
-            description="ignored: nothing in it is detected; watched: tracks tell how near they came, and when inside",
+            pattern="^(watched|ignored)$",
+            description="watched: tracks tell how near they came, and when inside; ignored: nothing in it is detected",
         ),
     ]
     min_range_m: Annotated[float, Meta(ge=0, description="Where it begins, metres from the sonar")] = 0.0

@@ -456,7 +456,7 @@ def test_units_come_from_the_names(name, stem, unit):
     ("zone", "error"),
     [
         ("{min_range_m: 2}", "sonars.pen.zones.rocks.kind: missing"),
-        ("{kind: hidden}", "sonars.pen.zones.rocks.kind: expected ignored or watched, got 'hidden'"),
+        ("{kind: hidden}", "sonars.pen.zones.rocks.kind: expected watched or ignored, got 'hidden'"),
         (
             "{kind: ignored, max_range: 2}",
             "sonars.pen.zones.rocks.max_range: unknown key (did you mean 'max_range_m' or ",

@@ -330,6 +330,24 @@ async def test_a_changed_detector_starts_afresh_and_the_link_stays(tmp_path: Pat
     assert rig.runner.link.connects == 1
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sonars.pen.zones.rocks.kind": "ignored", "sonars.pen.zones.rocks.max_range_m": 3.0},
+        {"sonars.pen.current.known": True},
+    ],
+)
+async def test_zones_and_current_take_effect_without_a_restart(tmp_path: Path, changes: dict) -> None:
+    rig = rig_of_file(tmp_path, b"".join(map(ping, range(1, 1001))), "?speed=5", chain=QuietChain(track=make_summary()))
+    async with running(rig):
+        await rig.until(lambda: len(rig.results) > 3)
+        made = rig.made
+        await rig.config.change(changes, "test")
+        rig.sonar.settings = rig.config.sonar("pen")
+        await rig.until(lambda: rig.made > made)
+    assert rig.runner.link.connects == 1
+
+
 async def test_the_wrong_profile_is_found_out(tmp_path: Path, fast_clock, caplog) -> None:
     async def m3(stream: trio.SocketStream) -> None:
         packet = m3_packet(1).replace(b"P", b"_").replace(b"X", b"_").replace(b"B", b"_")

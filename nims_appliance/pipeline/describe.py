@@ -80,7 +80,8 @@ class History:
             self._sizes_m += row["length_m"], row["width_m"]
             self._ease += self._eased
             self._eased[:] = 0.0
-            if self._sure >= 2 * BLOCK_PINGS:
+            # not all tracks in the same ping: it takes milliseconds
+            if self._sure >= 2 * BLOCK_PINGS + int(row["id"]) % BLOCK_PINGS:
                 self._fold(self._sure - BLOCK_PINGS)
 
     def _fold(self, count: int) -> None:
