@@ -187,10 +187,10 @@ class Connection(TCPServer):
         self._waiting: deque[bytes | memoryview] = deque()
         self._sending: trio.CancelScope | None = None
         self.state[CONNECTION] = self
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     async def run(self) -> None:
         try:
+            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             client = parse_socket_addr(self.stream.socket.family, self.stream.socket.getpeername())
             server = parse_socket_addr(self.stream.socket.family, self.stream.socket.getsockname())
             async with TaskGroup() as task_group:
