@@ -98,7 +98,7 @@ endef
 	@touch $@
 
 .venv/bench-ready: .venv/ready
-	.venv/bin/python $(PIP) '.[bench]' --no-build-isolation --editable '.[bench]'
+	.venv/bin/python $(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@
 
 # The zipapp's own environment, when it is for another Python than .venv.
