@@ -32,7 +32,7 @@ async function draw() {
   if (!response.ok) throw new Error(config.error);
   const open = new Map([...form.querySelectorAll("details")].map((group) => [group.dataset.key, group.open]));
   const before = fields;
-  fields = drawForm(form, config, typed, takeBack, removeSonar);
+  fields = drawForm(form, config, { onInput: typed, onReset: takeBack, onAdd: addItem, onRemove: removeItem });
   for (const group of form.querySelectorAll("details")) group.open = open.get(group.dataset.key) ?? group.open;
   for (const [key, field] of fields) {
     if (pending.has(key)) {
@@ -150,11 +150,16 @@ addForm.addEventListener("submit", async (event) => {
   else complaint.textContent = (await response.json()).error;
 });
 
-async function removeSonar(name) {
-  if (!confirm(`Remove the sonar ${name} and its settings? What it has recorded stays.`)) return;
-  const response = await patch({ [`sonars.${name}`]: null });
+async function addItem(changes) {
+  const response = await patch(changes);
+  return response.ok ? "" : (await response.json()).error;
+}
+
+async function removeItem(what, key) {
+  if (!confirm(`Remove the ${what} and its settings? What was recorded stays.`)) return;
+  const response = await patch({ [key]: null });
   if (!response.ok) return tellPending(`Not removed: ${(await response.json()).error}`);
-  for (const key of pending.keys()) if (key.startsWith(`sonars.${name}.`)) pending.delete(key);
+  for (const name of pending.keys()) if (name.startsWith(`${key}.`)) pending.delete(name);
   tellPending();
 }
 

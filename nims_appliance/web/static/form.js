@@ -134,10 +134,11 @@ function helpOf(schema) {
 
 /**
  * Draws all settings into `parent`; returns the fields by dotted key. The groups directly below the root stand open,
- * deeper ones are folded until somebody wants them. A sonar that was added in the browser can be removed there:
- * `onRemove` gets its name.
+ * deeper ones are folded until somebody wants them. What has a name and was added in the browser, a sonar or a zone, can be
+ * removed there: `onRemove` gets what it is, and its key. Named things inside a sonar are added by `onAdd`, which gets the
+ * values to begin with by key, and returns what is wrong with them.
  */
-export function drawForm(parent, config, onInput, onReset, onRemove) {
+export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) {
   const fields = new Map();
   const root = config.schema;
 
@@ -157,14 +158,16 @@ export function drawForm(parent, config, onInput, onReset, onRemove) {
         const item = resolve(own.additionalProperties, root);
         for (const [itemName, itemValue] of Object.entries(value ?? {})) {
           const label = `${title(name).replace(/s$/, "")} ${itemName}`;
-          const group = addGroup(container, label, null, depth, `${key}.${itemName}`);
-          draw(group, withDriver(item, itemValue), itemValue, `${key}.${itemName}.`, depth + 1);
-          if (key === "sonars" && config.origins[`${key}.${itemName}.profile`]?.startsWith("overrides")) {
+          const itemKey = `${key}.${itemName}`;
+          const group = addGroup(container, label, null, depth, itemKey);
+          draw(group, withDriver(item, itemValue), itemValue, `${itemKey}.`, depth + 1);
+          if (item.required.some((needed) => config.origins[`${itemKey}.${needed}`]?.startsWith("overrides"))) {
             const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
-            remove.onclick = () => onRemove(itemName);
+            remove.onclick = () => onRemove(label.toLowerCase().replace(itemName.toLowerCase(), itemName), itemKey);
             group.append(remove);
           }
         }
+        if (depth > 0) addAdder(container, name.replace(/s$/, ""), key, item);
       }
     }
   }
@@ -186,6 +189,25 @@ export function drawForm(parent, config, onInput, onReset, onRemove) {
     group.dataset.key = key;
     container.append(group);
     return group;
+  }
+
+  /** A name, and a button that makes a thing of this name with the first choice of each setting that it needs. */
+  function addAdder(container, what, key, item) {
+    const input = element("input", { type: "text", spellcheck: false, autocomplete: "off", placeholder: "name" });
+    const button = element("button", { type: "button", textContent: `Add ${what}` });
+    const complaint = element("p", { className: "error", hidden: true });
+    input.setAttribute("aria-label", `Name of a new ${what}`);
+    button.onclick = async () => {
+      const needed = item.required.map((name) => [`${key}.${input.value.trim()}.${name}`, choices(item.properties[name])[0]]);
+      complaint.textContent = await onAdd(Object.fromEntries(needed));
+      complaint.hidden = !complaint.textContent;
+    };
+    input.onkeydown = (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault(); // it would save the form
+      button.click();
+    };
+    container.append(element("div", { className: "adder" }, input, button, complaint));
   }
 
   function addField(container, key, name, schema, value) {
