@@ -78,7 +78,7 @@ class TrackerSettings(Settings, frozen=True):
         float,
         Meta(gt=0, description="Spectral density of acceleration in steady swimming; turns are allowed for beside it"),
     ] = 0.01
-    max_speed_m_s: Annotated[float, Meta(gt=0, description="Fastest animal expected, metres a second")] = 5.0
+    max_speed_m_s: Annotated[float, Meta(gt=0, le=1000, description="Fastest animal expected, metres a second")] = 5.0
     max_gap_s: Annotated[float, Meta(gt=0, description="A track ends when unseen for so long, seconds")] = 3.0
     false_tracks_per_hour: Annotated[
         float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")

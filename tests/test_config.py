@@ -319,6 +319,7 @@ async def test_sonar_is_added_and_taken_away(tmp_path, plugins):
             {"sonars.pen.detector.min_range_m": float("nan")},
             "sonars.pen.detector.min_range_m: expected a finite number",
         ),
+        ({"sonars.pen.tracker.max_speed_m_s": 1e300}, "sonars.pen.tracker.max_speed_m_s: expected a number <= 1000"),
         ({"sonars.pen.driver.gain_db": 99}, "sonars.pen.driver: gain_db: at most 50"),
         ({"sonars.hen.detector.min_range_m": 1}, "sonars.hen.profile: missing"),
         (

@@ -76,6 +76,9 @@ class SimulatorLink:
         return f"simulator:{self.profile}"
 
 
+MAX_SIMULATED_CELLS = 2**22
+"""Making a ping cannot be interrupted: one of this size takes about a second."""
+
 LinkSettings = TcpLink | UdpLink | FileLink | SimulatorLink
 
 
@@ -107,11 +110,13 @@ def parse_link(text: str) -> LinkSettings:
             options = _options(text, query, {"speed": _speed, "loop": _yes_no})
             return FileLink(_path(text, rest), options.get("speed", 1.0), options.get("loop", False))
         case "simulator":
-            names = {"rate": _rate, "beams": _count, "samples": _count, "seed": int}
+            names = {"rate": _rate, "beams": _beams, "samples": _samples, "seed": int}
             options = _options(text, query, names)
             profile = unquote(rest.removeprefix("//"))
             if not profile:
                 raise LinkError(f"{text!r}: expected a profile's name: simulator:kongsberg-m3")
+            if options.get("beams", 1) * options.get("samples", 1) > MAX_SIMULATED_CELLS:
+                raise LinkError(f"{text!r}: expected beams x samples of at most {MAX_SIMULATED_CELLS}")
             return SimulatorLink(
                 profile,
                 options.get("rate", 10.0),
@@ -212,7 +217,15 @@ def _rate(value: str) -> float:
     return rate_hz
 
 
-def _count(value: str) -> int:
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise ValueError("expected a whole number, 1 or more")
+def _beams(value: str) -> int:
+    return _count(value, 1024)
+
+
+def _samples(value: str) -> int:
+    return _count(value, 30_000)
+
+
+def _count(value: str, most: int) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 9 or not 1 <= int(value) <= most:
+        raise ValueError(f"expected a whole number from 1 to {most}")
     return int(value)

@@ -78,6 +78,9 @@ def test_a_tilde_is_the_home_folder(monkeypatch) -> None:
         ("simulator:", "expected a profile's name"),
         ("simulator:m3?rate=0", "more than 0"),
         ("simulator:m3?beams=1.5", "a whole number"),
+        ("simulator:m3?beams=1025", "a whole number from 1 to 1024"),
+        ("simulator:m3?samples=99999999999999999999", "a whole number from 1 to 30000"),
+        ("simulator:m3?beams=1024&samples=30000", "beams x samples of at most"),
         ("serial:///dev/ttyUSB0?baud=115200", "serial:// is not supported yet"),
     ],
 )
