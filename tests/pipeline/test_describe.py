@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nims_appliance.pipeline import describe
 from nims_appliance.pipeline.course import MOST_POSITIONS, Course
-from nims_appliance.pipeline.describe import History, smooth, summary_of
+from nims_appliance.pipeline.describe import History, smooth, state_of, summary_of
 from nims_appliance.pipeline.results import TrackSummary
 from nims_appliance.pipeline.track_table import SCALARS
 from nims_appliance.pipeline.zones import Zones
@@ -132,6 +132,22 @@ def test_passages_of_watched_zones_tell_when_and_how_near() -> None:
     assert math.isnan(far.entered_time_s)
     assert far.inside_s == 0.0
     assert far.closest_time_s in (0.0, 19.9) or far.closest_time_s < 0.5
+
+
+def test_a_live_track_names_the_watched_zones_that_it_is_in(make_scene) -> None:
+    near = GATE | {"min_range_m": 0, "max_range_m": 10.5}
+    settings = settings_with(zones={"gate": GATE, "near": near, "no": GATE | {"kind": "ignored"}})
+    (frame,) = make_scene().frames(1)
+    for axes, place, expected in (
+        (2, (0.0, 10.0), ("gate", "near")),
+        (2, (0.0, 8.0), ("near",)),
+        (2, (3.0, 10.0), ()),
+        (3, (0.0, 8.0, 6.0), ("gate", "near")),  # 10 m away, upwards
+    ):
+        table, history = OneTrack(axes), History(axes, settings)
+        table.step(0.0, place)
+        history.add(table, 0, 0.0)
+        assert state_of(table, 0, frame, history).zones == expected
 
 
 @pytest.mark.parametrize(
