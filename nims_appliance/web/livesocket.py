@@ -20,7 +20,7 @@ from quart import websocket
 from quart_trio import QuartTrio
 
 from ..bus import all_within
-from .sockets import follow_sonars, serve_socket
+from .sockets import follow_sonars, ignore, serve_socket
 from .state import STATE_INTERVAL_S, WebState, to_json
 from .transport import CONNECTION, Connection, Message, binary_message, text_message
 
@@ -93,7 +93,7 @@ class _Viewer:
             return
         feed.newest = picture.frame_number
 
-    async def take(self, text: str) -> None:
+    def take(self, text: str) -> None:
         try:
             message = msgspec.json.decode(text, type=_Seen)
         except msgspec.DecodeError:
@@ -196,10 +196,12 @@ def register(app: QuartTrio, context: Context, state: WebState, viewers: Viewers
 
     @app.websocket("/livesocket")
     async def live() -> None:
-        viewer = _Viewer(websocket.scope["state"][CONNECTION], state)
+        connection: Connection = websocket.scope["state"][CONNECTION]
+        viewer = _Viewer(connection, state)
+        connection.take_text = viewer.take
 
         async def watch() -> None:
             with viewers.joined(viewer):
                 await trio.sleep_forever()
 
-        await serve_socket(context, [watch], viewer.take)
+        await serve_socket(context, [watch], ignore)

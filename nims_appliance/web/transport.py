@@ -7,7 +7,8 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
 * It accepts permessage-deflate whenever a browser offers it and compresses on the event loop: the offer is removed.
 * wsproto copies a message three times for each client: a `Message` is framed once and its bytes are handed to all.
 * On its way through Quart and Hypercorn a message passes five checkpoints and two scopes, more than the kernel takes to
-  send it: `Connection.send_soon` gives it to the kernel on the spot.
+  send it: `Connection.send_soon` gives it to the kernel on the spot. On its way in it passes two queues and a signal:
+  `Connection.take_text` gets it first.
 * quart-trio cancels the task of a request while Hypercorn is still about to close or recycle its connection, which
   then stays open for ever: this is shielded.
 * It keeps what a client sends on after its message was refused for its size: this is thrown away.
@@ -22,6 +23,7 @@ import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -36,6 +38,7 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIReceiveEvent
 from hypercorn.typing import ConnectionState as RequestState
 from hypercorn.utils import parse_socket_addr, wrap_app
 from quart_trio import QuartTrio
@@ -90,6 +93,8 @@ class _WebSocketStream(WSStream):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._pinging = trio.CancelScope()
+        self._connection: Connection
+        self._put_to_app: Callable[[ASGIReceiveEvent], Awaitable[None]]
 
     async def _send_pings(self) -> None:
         with self._pinging:
@@ -99,6 +104,7 @@ class _WebSocketStream(WSStream):
         if isinstance(event, StreamClosed):
             self._pinging.cancel()  # else a closed connection stays until its next ping
         elif isinstance(event, Request):
+            self._connection = event.state[CONNECTION]
             headers = [(name, value) for name, value in event.headers if name.lower() != b"sec-websocket-extensions"]
             event = Request(
                 stream_id=event.stream_id,
@@ -109,6 +115,15 @@ class _WebSocketStream(WSStream):
                 state=event.state,
             )
         await super().handle(event)
+        if isinstance(event, Request) and self.app_put is not None:
+            self._put_to_app, self.app_put = self.app_put, self._put
+
+    async def _put(self, message: Any) -> None:
+        take, text = self._connection.take_text, message.get("text")
+        if take is None or text is None:
+            await self._put_to_app(message)
+        else:
+            take(text)
 
     async def _handle_events(self) -> None:
         await super()._handle_events()
@@ -184,6 +199,8 @@ class Connection(TCPServer):
         super().__init__(*args)
         self.waiting_bytes = 0
         """What the client has not been sent yet, because it does not take it."""
+        self.take_text: Callable[[str], None] | None = None
+        """Gets the WebSocket's text messages on the spot; None: the handler receives them."""
         self._waiting: deque[bytes | memoryview] = deque()
         self._sending: trio.CancelScope | None = None
         self.state[CONNECTION] = self
