@@ -294,11 +294,10 @@ class ScoreTracker:
         dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | (outside & ~confirmed)
         dead |= self._doubles()
         dead |= table["merged"]
-        ended = [
-            summary_of(self._histories.pop(int(number))) for number in table["id"][dead & confirmed & ~table["merged"]]
-        ]
+        histories = [self._histories.pop(int(number)) for number in table["id"][dead & confirmed & ~table["merged"]]]
         table.keep(~dead)
-        return ended
+        # One that was confirmed at this very ping has been told to nobody and remembers nothing.
+        return [summary_of(history) for history in histories if history.row is not None]
 
     def _outside(self, frame: Frame) -> np.ndarray:
         range_m, bearing_rad, _ = polar(self._table.state[:, : self._axes])
