@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from nims_appliance.data_folder import holder_of, lock_data, prepare_data
 from nims_appliance.errors import ConfigError
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No byte can be written to any file."""
+    """No byte can be written to any file; not a fixture, since the runner's own report may go to a file."""
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
@@ -25,13 +26,18 @@ def full_disk() -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path, full_disk: None) -> None:
-    prepare_data(tmp_path / "data")
-    with lock_data(tmp_path / "data"):
-        assert holder_of(tmp_path / "data") == "?"
+def test_a_full_disk_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    with full_disk():
+        prepare_data(tmp_path / "data")
+        start_twice(tmp_path / "data")
+
+
+def start_twice(data: Path) -> None:
+    with lock_data(data):
+        assert holder_of(data) == "?"
         with (
             pytest.raises(ConfigError, match=r"another appliance uses it \(process \?\)"),
-            lock_data(tmp_path / "data"),
+            lock_data(data),
         ):
             pass
 
