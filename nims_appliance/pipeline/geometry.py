@@ -15,6 +15,8 @@ HALF_POWER = 2.0 * math.sqrt(math.log(2.0))
 """Full width at half power over the standard deviation of a Gaussian amplitude."""
 PLACING_LIMIT = 0.12
 """Cells: what sampling, interpolation and the sonar's own calibration leave of the error of the strongest echo."""
+WANDER_M = 0.03
+"""An echo wanders over the body of the animal that gives it, by so much even on a small one (standard deviation)."""
 
 
 class PointSpread:
@@ -96,7 +98,8 @@ class Geometry:
     def describe(self, frame: Frame, peaks: np.ndarray, spread: PointSpread) -> np.ndarray:
         """Return the peaks of a ping in metres and radians, dtype DETECTION.
 
-        The standard deviation of a maximum's place is that of the point spread over the amplitude ratio to the noise.
+        The standard deviation of a maximum's place is that of the point spread over the amplitude ratio to the noise,
+        and the wandering of the echo over the body.
         """
         out = np.zeros(len(peaks), DETECTION)
         row, column = peaks["peak_row"], peaks["peak_column"]
@@ -105,8 +108,9 @@ class Geometry:
         out["elevation_rad"] = out["elevation_sd_rad"] = out["ts_db"] = np.nan
         ratio = np.maximum(peaks["value"], 1.0)
         step_m, step_rad = self._step_m[row], self._step_rad[column]
-        out["range_sd_m"] = step_m * np.sqrt(spread.samples**2 / ratio + PLACING_LIMIT**2)
-        out["bearing_sd_rad"] = step_rad * np.sqrt(spread.beams**2 / ratio + PLACING_LIMIT**2)
+        out["range_sd_m"] = np.hypot(step_m * np.sqrt(spread.samples**2 / ratio + PLACING_LIMIT**2), WANDER_M)
+        wander_rad = WANDER_M / np.maximum(range_m, WANDER_M)
+        out["bearing_sd_rad"] = np.hypot(step_rad * np.sqrt(spread.beams**2 / ratio + PLACING_LIMIT**2), wander_rad)
         out["length_m"], out["width_m"] = step_m, step_rad * range_m
         out["area_m2"] = step_m * step_rad * range_m
         out["peak"] = out["mean"] = out["total"] = frame.intensity[row, column]
