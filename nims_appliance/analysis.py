@@ -100,14 +100,8 @@ class Analysis:
             return None
         if frame is None or not ended:
             return None
-        return PingResult(
-            sonar_id=frame.sonar_id,
-            frame_number=frame.frame_number,
-            ping_number=frame.ping_number,
-            time_s=frame.time_s,
-            received_utc_s=frame.received_utc_s,
-            received_monotonic_s=frame.received_monotonic_s,
-            channel=frame.channel,
+        return PingResult.of(
+            frame,
             detections=np.zeros(0, DETECTION),
             tracks=(),
             ended=self._classified(ended),

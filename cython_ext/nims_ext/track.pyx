@@ -497,7 +497,7 @@ def join(pairs, int tracks, int detections):
     # rows and columns of a part by track and detection; -1: not yet met in this part
     cdef int[::1] place = np.full(tracks + detections, -1, np.int32)
     cdef list joined = []
-    cdef int rows, columns, row, column
+    cdef int rows, columns
     start = 0
     while start < count:
         stop = start + 1

@@ -19,12 +19,12 @@ from nims_ext.detect import find_peaks, group_cells
 from ..frame import Frame
 from ..settings import SonarSettings
 from .background import Background
-from .chain import Detector
 from .clutter import TailModel
 from .geometry import Geometry, PointSpread
 from .legacy import LegacyDetector
 from .results import DETECTION
 from .single_target import SingleTargetDetector
+from .stages import Detector
 from .zones import Zones
 
 CANDIDATE_SHARE = 0.33
@@ -125,26 +125,6 @@ class AdaptiveDetector:
         if 0 < elapsed_s < 60.0:
             return elapsed_s
         return frame.ping_interval_s if 0 < frame.ping_interval_s < 60.0 else USUAL_INTERVAL_S
-
-
-class KindDetector:
-    """Detects with what fits the kind of ping: single targets where it carries angles, else pictures of any width."""
-
-    def __init__(self, settings: SonarSettings) -> None:
-        self._settings = settings
-        self._split_beam: bool | None = None
-        self._detector: Detector = AdaptiveDetector(settings)
-
-    def notes(self) -> list[str]:
-        """Return and forget what happened in the last ping."""
-        return self._detector.notes()
-
-    def detect(self, frame: Frame) -> np.ndarray:
-        """Return the detections of the ping; another kind of ping starts a new detector."""
-        if frame.is_split_beam != self._split_beam:
-            self._split_beam = frame.is_split_beam
-            self._detector = (SingleTargetDetector if frame.is_split_beam else AdaptiveDetector)(self._settings)
-        return self._detector.detect(frame)
 
 
 class FrameDetector:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from ..frame import Frame
 
 DETECTION = np.dtype(
     [
@@ -174,6 +177,20 @@ class PingResult:
     """What happened to the pipeline in this ping, for the log: "geometry changed", "flooded", "clock stepped back"."""
     final: bool = False
     """True: not a ping, but the tracks that ended with the pipeline, under the stamps of its last ping."""
+
+    @classmethod
+    def of(cls, frame: Frame, **found: Any) -> PingResult:
+        """Return the result of a ping, with the frame's stamps; `found` are the other fields."""
+        return cls(
+            sonar_id=frame.sonar_id,
+            frame_number=frame.frame_number,
+            ping_number=frame.ping_number,
+            time_s=frame.time_s,
+            received_utc_s=frame.received_utc_s,
+            received_monotonic_s=frame.received_monotonic_s,
+            channel=frame.channel,
+            **found,
+        )
 
 
 def to_xyz(range_m: float, bearing_rad: float, elevation_rad: float = 0.0) -> tuple[float, float, float]:

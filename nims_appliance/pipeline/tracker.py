@@ -26,10 +26,10 @@ from nims_ext.track import BODY, TURN, correct, find_pairs, join, predict
 from ..frame import Frame
 from ..settings import SonarSettings
 from . import strength
-from .chain import Tracker
 from .describe import History, state_of, summary_of
 from .measurement import places, polar
 from .results import TrackState, TrackSummary
+from .stages import Tracker
 from .track_table import TrackTable
 
 GATE = 16.0

@@ -1,0 +1,30 @@
+"""What the stages of a chain promise: a detector and a tracker, each of one sonar, called once per ping."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from ..frame import Frame
+from .results import TrackState, TrackSummary
+
+
+class Detector(Protocol):
+    """Finds echoes in one ping; keeps what it must remember of earlier ones."""
+
+    def detect(self, frame: Frame) -> np.ndarray:
+        """Return the detections of the ping, dtype DETECTION; weaker candidates among them are marked."""
+
+    def notes(self) -> list[str]:
+        """Return and forget what happened in the last ping, in a few words each."""
+
+
+class Tracker(Protocol):
+    """Joins detections over pings."""
+
+    def update(self, frame: Frame, detections: np.ndarray) -> tuple[list[TrackState], list[TrackSummary]]:
+        """Return the tracks confirmed at this ping, and those that have ended with it. Call it once per ping."""
+
+    def finish(self) -> list[TrackSummary]:
+        """End all tracks and return the confirmed ones."""
