@@ -83,6 +83,14 @@ class TrackerSettings(Settings, frozen=True):
     false_tracks_per_hour: Annotated[
         float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")
     ] = 1.0
+    max_body_m: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="Longest animal: echoes of an imaging sonar nearer than this that move together are one animal, "
+            "metres; 0: every echo is an animal of its own",
+        ),
+    ] = 2.0
 
 
 class MetricsSettings(Settings, frozen=True):

@@ -23,6 +23,7 @@ SCALARS = np.dtype(
         ("visible", "f8"),  # probability that it can be seen now
         ("body_m2", "f8"),  # variance of the echoes over its body
         ("body_chance", "f8"),
+        ("company", "f8"),  # share of the last pings with echoes beside its own that are nobody's
         ("lost", "?"),  # confirmed once, and followed noise since: waits to be continued
         ("sure_s", "f8"),  # when it was last seen beyond doubt
         ("merged", "?"),
@@ -68,6 +69,8 @@ class TrackTable:
         self.first_noise = np.zeros((0, axes, axes))
         self.last = np.zeros((0, 2 * axes))
         """State when it was last seen beyond doubt."""
+        self.extent = np.zeros((0, axes, axes))
+        """Covariance of the echoes over a body longer than the sonar resolves, m^2; 0: a point."""
 
     def __len__(self) -> int:
         return len(self._scalars)
@@ -82,7 +85,7 @@ class TrackTable:
         """Keep the rows of a mask."""
         if rows.all():
             return
-        for name in ("_scalars", "state", "covariance", "strengths", "first", "first_noise", "last"):
+        for name in ("_scalars", "state", "covariance", "strengths", "first", "first_noise", "last", "extent"):
             setattr(self, name, getattr(self, name)[rows])
 
     def append(
@@ -123,6 +126,7 @@ class TrackTable:
         self.first = np.concatenate([self.first, place])
         self.first_noise = np.concatenate([self.first_noise, noise])
         self.last = np.concatenate([self.last, state])
+        self.extent = np.concatenate([self.extent, np.zeros((count, axes, axes))])
 
     def advance(self, dt_s: float) -> None:
         """One ping has passed."""

@@ -26,6 +26,7 @@ from nims_ext.track import BODY, TURN, correct, find_pairs, join, predict
 from ..frame import Frame
 from ..settings import SonarSettings
 from . import strength
+from .bodies import Bodies
 from .describe import History, state_of, summary_of
 from .measurement import places, polar
 from .results import TrackState, TrackSummary
@@ -80,6 +81,7 @@ class ScoreTracker:
         self._settings = settings.tracker
         self._axes = 2
         self._table = TrackTable(2)
+        self._bodies = Bodies(settings.tracker.max_body_m)
         self._histories: dict[int, History] = {}
         self._time_s = math.nan
         self._interval_s = math.nan
@@ -110,9 +112,15 @@ class ScoreTracker:
         odds = strength.odds(detections["exceedance"])
         table = self._table
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
+        order = self._bodies.gather(table, detections, place, noise, odds, log_clutter, dt_s)
+        if len(order) < len(detections):
+            detections, place, noise = detections[order], place[order], noise[order]
+            odds, log_clutter = odds[order], log_clutter[order]
         free = self._join(frame, detections, place, noise, odds, log_clutter, dt_s)
         threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
         self._judge(threshold)
+        for number in self._bodies.unite(table, self._time_s):
+            del self._histories[number]
         ended += self._bury(frame)
         self._start(detections, place, noise, odds, free)
         self._remember()
@@ -207,7 +215,7 @@ class ScoreTracker:
             turn_variance,
             turn_chance,
             np.ascontiguousarray(table["body_m2"]),
-            np.ascontiguousarray(table["body_chance"]),
+            np.where(table.extent.any((1, 2)), 0.0, table["body_chance"]),
             GATE,
         )
         pairs = pairs[join(pairs, len(table), len(detections))]
@@ -228,6 +236,7 @@ class ScoreTracker:
         table.advance(dt_s)
         table.hit(track, detections[detection], odds[detection], pairs["place"], self._time_s)
         table.learn_body(track, body, turn, innovation)
+        self._bodies.learn(table, track, dt_s)
         lost = np.ones(len(table), bool)
         lost[track] = False
         table.miss(np.flatnonzero(lost), missed)
@@ -252,8 +261,9 @@ class ScoreTracker:
             before = self._continued(int(i))
             if before >= 0:
                 table.take_over(int(i), before)
-            else:
+            elif self._bodies.confirm(table, int(i)):
                 table["id"][i] = next(_IDS)
+                self._bodies.confirmed(table, int(i), self._time_s)
                 self._histories[int(table["id"][i])] = History(self._axes, self._sonar)
 
     def _continued(self, new: int) -> int:
@@ -292,7 +302,7 @@ class ScoreTracker:
         # who has swum out of the picture may turn back: a track is lost there, and a lost one may be continued
         table["lost"] |= outside & confirmed
         dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | (outside & ~confirmed)
-        dead |= self._doubles()
+        dead |= (table["id"] == 0) & self._bodies.covers(table, table.state[:, : self._axes])
         dead |= table["merged"]
         histories = [self._histories.pop(int(number)) for number in table["id"][dead & confirmed & ~table["merged"]]]
         table.keep(~dead)
@@ -308,16 +318,6 @@ class ScoreTracker:
             out | (bearing_rad < frame.bearing_rad[0] - margin_rad) | (bearing_rad > frame.bearing_rad[-1] + margin_rad)
         )
 
-    def _doubles(self) -> np.ndarray:
-        """Return which unconfirmed tracks follow what an older, confirmed one follows."""
-        table = self._table
-        confirmed = np.flatnonzero((table["id"] > 0) & ~table["lost"])
-        if not len(confirmed):
-            return np.zeros(len(table), bool)
-        apart = table.state[:, None, : self._axes] - table.state[None, confirmed, : self._axes]
-        close = (apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]
-        return close.any(1) & (table["id"] == 0)
-
     def _start(
         self, detections: np.ndarray, place: np.ndarray, noise: np.ndarray, odds: np.ndarray, free: np.ndarray
     ) -> None:
@@ -325,10 +325,7 @@ class ScoreTracker:
         table = self._table
         score = np.log(odds @ strength.SHARES)
         free = free & (score >= -1e-9)
-        confirmed = np.flatnonzero((table["id"] > 0) & ~table["lost"])
-        if len(confirmed):
-            apart = place[:, None] - table.state[None, confirmed, : self._axes]
-            free &= ~((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, confirmed]).any(1)
+        free &= ~self._bodies.covers(table, place)
         if np.count_nonzero(free) > MOST_STARTS:
             free &= score >= np.partition(score[free], -MOST_STARTS)[-MOST_STARTS]
         table.append(

@@ -1,0 +1,244 @@
+"""Bodies: one track for each animal, also where it is longer than the sonar resolves and echoes in several places.
+
+A confirmed track with echoes beside its own again and again is of a long animal. So are two of which the second was
+confirmed beside the first and which have moved alike since: the older takes the younger over. From then on all echoes
+within that body are joined to their centroid before they are given to tracks. Closeness alone joins nothing: what has
+been farther away once is another animal, and animals that cross move apart.
+
+J. W. Koch, "Bayesian approach to extended object and cluster tracking using random matrices", IEEE Trans. Aerosp.
+Electron. Syst. 44 (2008) 1042-1059: the scatter as a matrix learnt beside the state. Here it is a running mean.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .track_table import TrackTable
+
+BODY_GATE = 9.0
+"""Squared Mahalanobis distance of an echo from the middle; the ends of an evenly echoing body are at 3."""
+ALIKE = 6.0
+"""Squared Mahalanobis distance of two velocities below which they may be the same (95 % in two dimensions)."""
+TELLING_M_S = 0.2
+"""Standard deviation below which a difference of two velocities says anything."""
+BESIDE_S = 1.5
+"""Tracks that have moved side by side for so long are of one body ..."""
+DRIFT_M_S = 0.3
+"""... unless one has drawn away from the other faster than this."""
+COMPANY_S, OFTEN = 1.0, 0.5
+"""A track is long when in this share of the pings, averaged over the time, there were echoes beside its own."""
+LEARNING_S = 2.0
+"""Time over which the scatter is learnt; an animal turns no faster."""
+THINNEST_M = 0.05
+"""Least standard deviation of the echoes of a body."""
+EVEN = 1 / math.sqrt(12)
+"""Standard deviation of an even spread over a length of 1."""
+
+
+class Bodies:
+    """Which tracks and echoes are of one animal.
+
+    Args:
+      max_body_m: the longest animal; 0: every animal is a point.
+    """
+
+    def __init__(self, max_body_m: float) -> None:
+        self._max_m = max_body_m
+        self._beside: dict[tuple[int, int], tuple[float, np.ndarray]] = {}
+        """Ids of tracks side by side ever since the second was confirmed: when, and how it lay from the first then."""
+        self._scatter: dict[int, np.ndarray] = {}
+        """Id: scatter of the echoes of this ping about their centroid, m^2."""
+
+    def gather(
+        self,
+        table: TrackTable,
+        detections: np.ndarray,
+        place: np.ndarray,
+        noise: np.ndarray,
+        odds: np.ndarray,
+        log_clutter: np.ndarray,
+        dt_s: float,
+    ) -> np.ndarray:
+        """Make one detection of the echoes of each body, in place; return which detections are left, by range.
+
+        Its place is the centroid weighted by amplitude; its covariance says how far the middle can be from that.
+        """
+        self._scatter = {}
+        every = np.arange(len(detections))
+        rows = np.flatnonzero((table["id"] > 0) & ~table["lost"])
+        if not self._max_m or table.axes != 2 or not len(rows) or not len(detections):
+            return every
+        axes = table.axes
+        apart = place[:, None] - table.state[None, rows, :axes]
+        near = np.flatnonzero(((apart**2).sum(2) < self._max_m**2).any(1))
+        # an echo is of the confirmed track where it is likeliest, be that long or a point
+        innovation = place[near, None] - table.state[None, rows, :axes]
+        spread = table.covariance[rows, :axes, :axes][None] + table.extent[rows][None] + noise[near, None]
+        d2 = np.einsum("...i,...i", innovation, np.linalg.solve(spread, innovation[..., None])[..., 0])
+        density = -0.5 * (d2 + np.log(np.linalg.det(spread)) + axes * math.log(2 * math.pi))
+        density[d2 > BODY_GATE] = -np.inf
+        owner = density.argmax(1)
+        likely = density[np.arange(len(near)), owner] - log_clutter[near]
+        likely += np.log(np.maximum((odds[near] * table.strengths[rows[owner]]).sum(1), 1e-300))
+        nobodys = near[np.isneginf(density.max(1))]
+        self._notice(table, rows, place[nobodys], odds[nobodys], log_clutter[nobodys], dt_s)
+        long = rows[table.extent[rows].any((1, 2))]
+        left = np.ones(len(detections), bool)
+        for row in long:
+            members = near[(rows[owner] == row) & (likely > 0)]
+            if len(members):
+                left[self._join(table, row, members, detections, place, noise)] = False
+        every = every[left]
+        return every[np.argsort(detections["range_m"][every], kind="stable")]
+
+    def _notice(
+        self,
+        table: TrackTable,
+        rows: np.ndarray,
+        place: np.ndarray,
+        odds: np.ndarray,
+        log_clutter: np.ndarray,
+        dt_s: float,
+    ) -> None:
+        """Notice the tracks beside which there are echoes again and again: they are long."""
+        share = -math.expm1(-dt_s / COMPANY_S)
+        variance = (self._max_m / 6) ** 2
+        for row in rows[~table.extent[rows].any((1, 2))]:
+            apart = place - table.state[row, :2]
+            distance2 = (apart**2).sum(1)
+            likely = -0.5 * distance2 / variance - math.log(2 * math.pi * variance) - log_clutter
+            likely += np.log(np.maximum(odds @ table.strengths[row], 1e-300))
+            beside = (distance2 < BODY_GATE * variance) & (likely > 0)
+            table["company"][row] += share * (float(beside.any()) - table["company"][row])
+            if table["company"][row] > OFTEN and beside.any():
+                between = apart[beside].T @ apart[beside] / np.count_nonzero(beside) / 4
+                table.extent[row] = self._limited(between)
+                table.covariance[row, :2, :2] += between
+
+    def _join(
+        self,
+        table: TrackTable,
+        row: int,
+        members: np.ndarray,
+        detections: np.ndarray,
+        place: np.ndarray,
+        noise: np.ndarray,
+    ) -> np.ndarray:
+        """Make one detection of those of `members`, the strongest of them; return the others."""
+        weight = np.sqrt(np.maximum(detections["peak"][members], 1e-30))
+        weight /= weight.sum()
+        extent = table.extent[row]
+        centre = weight @ place[members]
+        if len(members) > 1:  # one echo alone says nothing about a length
+            away = place[members] - centre
+            self._scatter[int(table["id"][row])] = (weight[:, None] * away).T @ away / (1 - (weight**2).sum())
+        best = members[np.argmax(detections["exceedance"][members])]
+        # the places on a body are not drawn at random: the more of them echo, the nearer their centroid to its middle
+        covariance = np.tensordot(weight**2, noise[members], 1) + (weight**2).sum() * extent / len(members)
+        place[best], noise[best] = centre, covariance
+        if len(members) > 1:
+            range_m, bearing_rad = detections["range_m"][members], detections["bearing_rad"][members]
+            middle_m = float(np.hypot(*centre))
+            for name, at in (("length_m", range_m), ("width_m", bearing_rad * middle_m)):
+                half = detections[name][members] / 2
+                detections[name][best] = (at + half).max() - (at - half).min()
+            for name in ("area_m2", "total", "cells"):
+                detections[name][best] = detections[name][members].sum()
+            detections["range_m"][best] = middle_m
+            detections["bearing_rad"][best] = math.atan2(centre[0], centre[1])
+        return members[members != best]
+
+    def learn(self, table: TrackTable, rows: np.ndarray, dt_s: float) -> None:
+        """Learn the extent of the tracks of `rows`, which were seen in this ping."""
+        share = -math.expm1(-dt_s / LEARNING_S)
+        for row in rows:
+            scatter = self._scatter.get(int(table["id"][row]))
+            if scatter is not None:
+                table.extent[row] = self._limited(table.extent[row] + share * (scatter - table.extent[row]))
+
+    def _limited(self, extent: np.ndarray) -> np.ndarray:
+        variance, axis = np.linalg.eigh(extent)
+        return (axis * np.clip(variance, THINNEST_M**2, (EVEN * self._max_m) ** 2)) @ axis.T
+
+    def covers(self, table: TrackTable, place: np.ndarray) -> np.ndarray:
+        """Return which places lie on the body of a confirmed track, shape (places,), bool."""
+        rows = np.flatnonzero((table["id"] > 0) & ~table["lost"])
+        if not len(rows) or not len(place):
+            return np.zeros(len(place), bool)
+        apart = place[:, None] - table.state[None, rows, : table.axes]
+        on = ((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, rows]).any(1)
+        for row in rows[table.extent[rows].any((1, 2))]:
+            near = place - table.state[row, : table.axes]
+            inverse = np.linalg.inv(table.extent[row] + THINNEST_M**2 * np.eye(table.axes))
+            on |= np.einsum("ni,ij,nj->n", near, inverse, near) < BODY_GATE
+        return on
+
+    def confirm(self, table: TrackTable, new: int) -> bool:
+        """Return whether a track about to be confirmed is an animal of its own, as far as can be told yet.
+
+        Where it is of the body of a confirmed one, that takes it over.
+        """
+        if not self._max_m or table.axes != 2:
+            return True
+        for old in np.flatnonzero((table["id"] > 0) & ~table["lost"] & ~table["merged"]).tolist():
+            if self._within(table, old, new):
+                distance, sd_m_s = _velocities(table, old, new)
+                if distance < ALIKE:
+                    if sd_m_s < TELLING_M_S:
+                        self._absorb(table, old, new)
+                    return False
+        return True
+
+    def confirmed(self, table: TrackTable, new: int, time_s: float) -> None:
+        """Remember beside which others a track was when it was confirmed."""
+        if not self._max_m or table.axes != 2:
+            return
+        for old in np.flatnonzero((table["id"] > 0) & ~table["lost"] & ~table["merged"]).tolist():
+            if old != new and self._within(table, old, new):
+                key = int(table["id"][old]), int(table["id"][new])
+                self._beside[key] = time_s, table.state[new, :2] - table.state[old, :2]
+
+    def unite(self, table: TrackTable, time_s: float) -> list[int]:
+        """Return the ids of confirmed tracks that have moved beside another all their life, which takes them over.
+
+        What has been farther away once is another animal, however near it comes.
+        """
+        united: list[int] = []
+        alive = ~table["lost"] & ~table["merged"]
+        row = {int(number): i for i, number in enumerate(table["id"]) if number and alive[i]}
+        for key, (since_s, first) in list(self._beside.items()):
+            old, young = row.get(key[0], -1), row.get(key[1], -1)
+            if min(old, young) < 0 or table["merged"][old] or table["merged"][young]:
+                del self._beside[key]
+                continue
+            apart = table.state[young, :2] - table.state[old, :2]
+            if np.hypot(*apart) > self._max_m:
+                del self._beside[key]
+                continue
+            for_s = time_s - since_s
+            steady = for_s > BESIDE_S and np.hypot(*(apart - first)) < DRIFT_M_S * for_s
+            if steady and _velocities(table, old, young)[0] < ALIKE:
+                united.append(key[1])
+                self._absorb(table, old, young)
+        return united
+
+    def _within(self, table: TrackTable, old: int, new: int) -> bool:
+        return float(np.hypot(*(table.state[new, :2] - table.state[old, :2]))) < self._max_m
+
+    def _absorb(self, table: TrackTable, old: int, new: int) -> None:
+        """The track `new` is of the body of `old`; it is to be removed."""
+        apart = table.state[new, :2] - table.state[old, :2]
+        between = np.outer(apart, apart) / 4  # of two equal masses about their middle
+        table.extent[old] = self._limited((table.extent[old] + table.extent[new]) / 2 + between)
+        table.covariance[old, :2, :2] += between
+        table["merged"][new] = True
+
+
+def _velocities(table: TrackTable, a: int, b: int) -> tuple[float, float]:
+    """Return the squared Mahalanobis distance of two velocities, and the standard deviation of their difference."""
+    axes = table.axes
+    apart = table.state[a, axes:] - table.state[b, axes:]
+    covariance = table.covariance[a, axes:, axes:] + table.covariance[b, axes:, axes:]
+    return float(apart @ np.linalg.solve(covariance, apart)), math.sqrt(np.trace(covariance) / axes)
