@@ -2,8 +2,8 @@
 
 A confirmed track with echoes beside its own again and again is of a long animal. So are two of which the second was
 confirmed beside the first and which have moved alike since: the older takes the younger over. From then on all echoes
-within that body are joined to their centroid before they are given to tracks. Closeness alone joins nothing: what has
-been farther away once is another animal, and animals that cross move apart.
+within that body are joined to their centroid before they are given to tracks. Closeness alone joins nothing:
+what has been farther away once must keep its place for longer, and animals that cross move apart.
 
 J. W. Koch, "Bayesian approach to extended object and cluster tracking using random matrices", IEEE Trans. Aerosp.
 Electron. Syst. 44 (2008) 1042-1059: the scatter as a matrix learnt beside the state. Here it is a running mean.
@@ -27,6 +27,8 @@ BESIDE_S = 1.5
 """Tracks that have moved side by side for so long are of one body ..."""
 DRIFT_M_S = 0.3
 """... unless one has drawn away from the other faster than this."""
+LONG_BESIDE_S, LONG_DRIFT_M_S = 5.0, 0.1
+"""The same for tracks that have been farther apart before."""
 COMPANY_S, OFTEN = 1.0, 0.5
 """A track is long when in this share of the pings, averaged over the time, there were echoes beside its own."""
 LEARNING_S = 2.0
@@ -46,8 +48,9 @@ class Bodies:
 
     def __init__(self, max_body_m: float) -> None:
         self._max_m = max_body_m
-        self._beside: dict[tuple[int, int], tuple[float, np.ndarray]] = {}
-        """Ids of tracks side by side ever since the second was confirmed: when, and how it lay from the first then."""
+        self._beside: dict[tuple[int, int], tuple[float, np.ndarray, float]] = {}
+        """Ids of tracks side by side: since when, how the younger lay from the older then, and how fast one draws away
+        from the other at most if both are of one body."""
         self._scatter: dict[int, np.ndarray] = {}
         """Id: scatter of the echoes of this ping about their centroid, m^2."""
 
@@ -198,17 +201,31 @@ class Bodies:
         for old in np.flatnonzero((table["id"] > 0) & ~table["lost"] & ~table["merged"]).tolist():
             if old != new and self._within(table, old, new):
                 key = int(table["id"][old]), int(table["id"][new])
-                self._beside[key] = time_s, table.state[new, :2] - table.state[old, :2]
+                self._beside[key] = time_s, table.state[new, :2] - table.state[old, :2], DRIFT_M_S
 
-    def unite(self, table: TrackTable, time_s: float) -> list[int]:
-        """Return the ids of confirmed tracks that have moved beside another all their life, which takes them over.
+    def _meet(self, table: TrackTable, rows: list[int], time_s: float) -> None:
+        """Remember which tracks have come beside an older one."""
+        if not self._max_m or table.axes != 2 or len(rows) < 2:
+            return
+        rows = sorted(rows, key=lambda row: int(table["id"][row]))
+        place = table.state[rows, :2]
+        apart = place[None] - place[:, None]
+        for a, b in np.argwhere(np.triu((apart**2).sum(2) < self._max_m**2, 1)).tolist():
+            key = int(table["id"][rows[a]]), int(table["id"][rows[b]])
+            self._beside.setdefault(key, (time_s, apart[a, b], LONG_DRIFT_M_S))
 
-        What has been farther away once is another animal, however near it comes.
+    def unite(self, table: TrackTable, time_s: float) -> list[tuple[int, bool]]:
+        """Let confirmed tracks take over younger ones that have moved beside them for long enough.
+
+        What has been farther away once is another animal until it has kept its place beside the other for longer.
+
+        Returns: the id of each track taken over, and whether it had been farther away.
         """
-        united: list[int] = []
+        united: list[tuple[int, bool]] = []
         alive = ~table["lost"] & ~table["merged"]
         row = {int(number): i for i, number in enumerate(table["id"]) if number and alive[i]}
-        for key, (since_s, first) in list(self._beside.items()):
+        self._meet(table, list(row.values()), time_s)
+        for key, (since_s, first, drift_m_s) in list(self._beside.items()):
             old, young = row.get(key[0], -1), row.get(key[1], -1)
             if min(old, young) < 0 or table["merged"][old] or table["merged"][young]:
                 del self._beside[key]
@@ -218,9 +235,10 @@ class Bodies:
                 del self._beside[key]
                 continue
             for_s = time_s - since_s
-            steady = for_s > BESIDE_S and np.hypot(*(apart - first)) < DRIFT_M_S * for_s
+            least_s = BESIDE_S if drift_m_s == DRIFT_M_S else LONG_BESIDE_S
+            steady = for_s > least_s and np.hypot(*(apart - first)) < drift_m_s * for_s
             if steady and _velocities(table, old, young)[0] < ALIKE:
-                united.append(key[1])
+                united.append((key[1], drift_m_s < DRIFT_M_S))
                 self._absorb(table, old, young)
         return united
 

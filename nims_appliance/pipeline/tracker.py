@@ -119,8 +119,10 @@ class ScoreTracker:
         free = self._join(frame, detections, place, noise, odds, log_clutter, dt_s)
         threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
         self._judge(threshold)
-        for number in self._bodies.unite(table, self._time_s):
-            del self._histories[number]
+        for number, came in self._bodies.unite(table, self._time_s):
+            history = self._histories.pop(number)
+            if came:  # what it was before is told
+                ended.append(summary_of(history))
         ended += self._bury(frame)
         self._start(detections, place, noise, odds, free)
         self._remember()
