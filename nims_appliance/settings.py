@@ -82,7 +82,7 @@ class TrackerSettings(Settings, frozen=True):
     max_gap_s: Annotated[float, Meta(gt=0, description="A track ends when unseen for so long, seconds")] = 3.0
     false_tracks_per_hour: Annotated[
         float, Meta(gt=0, description="Tracks that noise alone may confirm in an hour")
-    ] = 1.0
+    ] = 0.1
     max_body_m: Annotated[
         float,
         Meta(
