@@ -230,6 +230,11 @@ def test_unreadable_file_is_safe_mode(tmp_path, plugins):
     assert load(tmp_path, plugins).errors == ["config.yaml: cannot be read: Is a directory"]
 
 
+def test_a_pipe_in_place_of_the_file_is_safe_mode(tmp_path, plugins):
+    os.mkfifo(tmp_path / "config.yaml")
+    assert load(tmp_path, plugins).errors == ["config.yaml: expected a file, got a pipe"]
+
+
 def test_errors_of_environment_and_command_line_name_them(tmp_path, plugins):
     store = load(tmp_path, plugins, environ={"NIMS_WEB__PROT": "1"}, command_line={"tracks.port": "x"})
     assert sorted(store.errors) == [

@@ -18,6 +18,9 @@ HEADER = (
 def read_config_file(path: Path) -> Document:
     """Return what is in a file; an absent one is empty, an unreadable one has an error."""
     try:
+        if path.is_fifo():
+            # Opening it would wait for a writer, for ever.
+            return Document(path.name, errors=[f"{path.name}: expected a file, got a pipe"])
         with path.open("rb") as file:
             # One byte more than is accepted: enough to be refused for its size.
             return read_document(file.read(MAX_BYTES + 1), path.name)
