@@ -541,7 +541,7 @@ def test_no_values_make_building_raise(plugins, values):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    port=st.integers(0, 65535),
+    port=st.integers(0, 65535).filter(lambda port: port != ApplianceSettings().tracks.port),
     rate=st.floats(0.001, 50, allow_nan=False),
     names=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_-]{0,10}", fullmatch=True), st.booleans(), max_size=4),
 )
