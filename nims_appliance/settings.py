@@ -87,7 +87,7 @@ class TrackerSettings(Settings, frozen=True):
         float,
         Meta(
             ge=0,
-            description="Longest animal: echoes of an imaging sonar nearer than this that move together are one animal, "
+            description="Longest animal: echoes of an imaging sonar nearer than this that move together are one, "
             "metres; 0: every echo is an animal of its own",
         ),
     ] = 2.0
