@@ -229,11 +229,6 @@ def encode_nme0(sentence: str, *, time_s: float) -> bytes:
     return encode_datagram(b"NME0", time_s, body + b"\0" * (-len(body) % 4))
 
 
-def encode_tag0(text: str, *, time_s: float) -> bytes:
-    """Return an annotation as a .raw datagram."""
-    return encode_datagram(b"TAG0", time_s, text.encode() + b"\0")
-
-
 def time_of_day(time_s: float) -> bytes:
     """Return "hhmmsscc" of a time in seconds since a midnight, rounded to 1/100 s."""
     hundredths = round(time_s * 100) % 8_640_000
