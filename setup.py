@@ -5,6 +5,7 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 # No -march: the binary runs on every x86-64 and arm64; hot loops choose their instructions at run time (target_clones).
 # Without errno and traps gcc and clang may vectorise sqrt and divisions. -g0: debug information would hold the path of
@@ -24,7 +25,19 @@ extensions = [
     for source in sorted(Path("cython_ext/nims_ext").glob("*.pyx"))
 ]
 
+
+class CompleteBuild(build_py):
+    """A wheel without the browser code of others would be built, installed and only then found broken."""
+
+    def run(self):
+        vendored = Path("nims_appliance/web/static/vendor/uPlot.js")
+        if not self.editable_mode and not vendored.exists():
+            raise SystemExit(f"{vendored} is missing: `make appliance` fetches it with npm and builds the wheel")
+        super().run()
+
+
 setup(
+    cmdclass={"build_py": CompleteBuild},
     ext_modules=cythonize(
         extensions,
         language_level=3,

