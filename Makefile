@@ -19,10 +19,13 @@ PYTHON ?= $(OLDEST)
 
 PIP := -m pip -qq --disable-pip-version-check install --constraint packaging/constraints.txt
 KERNELS := $(wildcard cython_ext/nims_ext/*.pyx cython_ext/nims_ext/*.pxd cython_ext/nims_ext/*.h)
+# Browser code of others, from npm as package-lock.json names it.
+VENDOR := nims_appliance/web/static/vendor
+VENDORED := $(VENDOR)/uPlot.js $(VENDOR)/uPlot.css $(VENDOR)/uPlot-LICENSE.txt
 # All that is in the wheel, and so in the zipapp.
-SOURCES := $(KERNELS) setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTICE \
+SOURCES := $(KERNELS) $(VENDORED) setup.py pyproject.toml MANIFEST.in README.md LICENSE NOTICE \
 	$(shell find nims_appliance plugins firmware_profiles cython_ext -type f -not -name '*.so' -not -name '*.c' \
-		-not -name '*.pyc' 2>/dev/null)
+		-not -name '*.pyc' -not -path '$(VENDOR)/*' 2>/dev/null)
 
 ## help: this list
 help:
@@ -72,7 +75,7 @@ pins:
 
 ## clean: remove all that was made, except recorded data
 clean:
-	rm -rf build dist .venv .venv-3.1[0-9] *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist node_modules $(VENDOR) .venv .venv-3.1[0-9] *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f $(wildcard cython_ext/nims_ext/*.so) $(patsubst %.pyx,%.c,$(wildcard cython_ext/nims_ext/*.pyx))
 	find nims_appliance plugins firmware_profiles cython_ext bench tests packaging -name __pycache__ -prune -exec rm -rf {} +
 
@@ -92,10 +95,27 @@ touch $@
 endef
 
 # The kernels, beside their sources; only what changed is compiled.
-%/built: %/ready $(KERNELS) setup.py
+%/built: %/ready $(KERNELS) $(VENDORED) setup.py
 	@echo "compiling the kernels for $*"
 	@$*/bin/python setup.py --quiet build_ext --inplace
 	@touch $@
+
+# The checker of the browser's modules, uPlot, and axe-core for the tests.
+node_modules/ready: package.json package-lock.json .npmrc packaging/npm | .venv/ready
+	@echo "installing the tools of the browser's code"
+	@packaging/npm ci --silent
+	@touch $@
+
+# uPlot's small build defines a global name; one line makes a module of it.
+$(VENDOR)/uPlot.js: node_modules/ready
+	@mkdir -p $(VENDOR)
+	@{ cat node_modules/uplot/dist/uPlot.iife.min.js; echo 'export default uPlot;'; } > $@
+
+$(VENDOR)/uPlot.css: node_modules/ready
+	@mkdir -p $(VENDOR) && cp node_modules/uplot/dist/uPlot.min.css $@ && touch $@
+
+$(VENDOR)/uPlot-LICENSE.txt: node_modules/ready
+	@mkdir -p $(VENDOR) && cp node_modules/uplot/LICENSE $@ && touch $@
 
 .venv/bench-ready: .venv/ready
 	.venv/bin/python $(PIP) --no-build-isolation --editable '.[bench]'
