@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import html
 import logging
-import mimetypes
-from dataclasses import dataclass
-from importlib import resources
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from quart import Response, has_request_context, request, websocket
+from quart import Response, has_request_context, redirect, request, url_for, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
 from .. import __version__
 from ..errors import NimsError
 from . import api, echosocket, livesocket, pagesocket, security
+from .assets import MOVED, PAGES, Assets, StaticFile
 from .state import WebState
 
 if TYPE_CHECKING:
@@ -26,30 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESPONSE_TIMEOUT_S = 60
-PAGES = {"/": "index.html", "/index.html": "index.html", "/config.html": "config.html"}
+FOR_EVER = "public, max-age=31536000, immutable"
 
 
-@dataclass(frozen=True, slots=True)
-class _StaticFile:
-    data: bytes
-    content_type: str
-    etag: str
-
-
-def _static_files() -> dict[str, _StaticFile]:
-    # Read once: a name that is not in this table does not exist, so no path from outside ever reaches the disk.
-    files = {}
-    for entry in resources.files(__package__).joinpath("static").iterdir():
-        if entry.is_file():
-            data = entry.read_bytes()
-            content_type = mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-            if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
-                content_type += "; charset=utf-8"
-            files[entry.name] = _StaticFile(data, content_type, hashlib.sha256(data).hexdigest()[:16])
-    return files
-
-
-def error_response(status: int, error: str, errors: list[str] | None = None) -> Response:
+def _error_response(assets: Assets, status: int, error: str) -> Response:
     """Return an error as JSON for programs, as a small page for people."""
     wants_page = (
         has_request_context()  # not while a WebSocket opens
@@ -57,14 +34,10 @@ def error_response(status: int, error: str, errors: list[str] | None = None) -> 
         and not request.path.startswith("/api/")
     )
     if not wants_page:
-        body = {"ok": False, "error": error, "errors": errors or [error], "status": status}
+        body = {"ok": False, "error": error, "errors": [error], "status": status}
         return Response(msgspec.json.encode(body), status, content_type="application/json")
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{status}</title><link rel="stylesheet" href="/static/style.css">'
-        f'<main class="error"><h1>{status}</h1><p>{html.escape(error)}</p><p><a href="/">Live picture</a></p></main>'
-    )
-    return Response(page, status, content_type="text/html; charset=utf-8")
+    page = assets.make_page("error", title=str(status), status=status, error=error)
+    return Response(page.data, status, content_type=page.content_type)
 
 
 def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> QuartTrio:
@@ -72,7 +45,8 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY_BYTES
     app.config["RESPONSE_TIMEOUT"] = RESPONSE_TIMEOUT_S
-    files = _static_files()
+    assets = Assets()
+    error_response = partial(_error_response, assets)
     own_names = security.own_names()
 
     def names() -> frozenset[str]:
@@ -114,23 +88,26 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
         log.error("%s failed", request.path if has_request_context() else websocket.path, exc_info=error)
         return error_response(500, "internal error; the appliance's log has the details")
 
-    def send_file(name: str) -> Response:
-        file = files.get(name)
-        if file is None:
-            raise NotFound(f"there is no {name!r} here")
-        headers = {"ETag": f'"{file.etag}"', "Cache-Control": "no-cache"}
+    def send(file: StaticFile, cache: str = "no-cache") -> Response:
+        headers = {"ETag": f'"{file.etag}"', "Cache-Control": cache}
         if request.if_none_match.contains(file.etag):
             return Response(b"", 304, headers)
         return Response(file.data, 200, headers, content_type=file.content_type)
 
-    for path, page in PAGES.items():
-        app.add_url_rule(path, f"page{path}", lambda page=page: send_file(page))
-    app.add_url_rule("/config", "config", lambda: Response(b"", 308, {"Location": "/config.html"}))
-    app.add_url_rule("/favicon.ico", "favicon", lambda: send_file("icon.svg"))
+    for page in PAGES:
+        app.add_url_rule(page.path, f"page {page.name}", lambda file=assets.pages[page.name]: send(file))
+    for path, name in MOVED.items():
+        app.add_url_rule(path, f"moved {path}", lambda name=name: redirect(url_for(f"page {name}"), 308))
+    app.add_url_rule("/favicon.ico", "favicon", lambda: send(assets.files["shared/icon.svg"]))
 
-    @app.get("/static/<name>")
+    @app.get("/static/<path:name>")
     async def static(name: str) -> Response:
-        return send_file(name)
+        version, _, versioned = name.partition("/")
+        current = version == assets.version
+        file = assets.files.get(versioned if current else name)
+        if file is None:
+            raise NotFound(f"there is no {name!r} here")
+        return send(file, FOR_EVER if current else "no-cache")
 
     api.register(app, context, state, __version__)
     livesocket.register(app, context, state, viewers)

@@ -192,7 +192,7 @@ def test_a_recording_becomes_tracks(zipapp: Zipapp, tmp_path: Path, recordings: 
 def test_a_simulated_sonar_from_bytes_to_page_and_tracks(zipapp: Zipapp, tmp_path: Path) -> None:
     with zipapp.start(tmp_path, "--demo") as running:
         assert b"<html" in fetch(running, "/").lower()
-        assert fetch(running, "/config.html")
+        assert fetch(running, "/settings")
         fetch(running, "/healthz")
         message = first_with_tracks(running)
         assert message["sonar_id"] == "demo"

@@ -244,7 +244,7 @@ def test_the_page_says_that_the_connection_is_lost_and_comes_back(context: Conte
 def test_a_setting_changed_in_one_page_appears_in_the_other(context: Context, open_page) -> None:
     key = "sonars.pen.detector.min_range_m"
     with Running(context) as server:
-        author, other = (open_page(f"http://127.0.0.1:{server.port}/config.html") for _ in range(2))
+        author, other = (open_page(f"http://127.0.0.1:{server.port}/settings") for _ in range(2))
         for page in (author, other):
             page.wait_for_selector("#connection[data-state=live]")
             page.locator("[data-key='sonars.pen.detector'] > summary").click()
@@ -272,7 +272,7 @@ def test_safe_mode_is_told_on_the_page(context: Context, open_page, tmp_path: Pa
 
 def test_a_sonar_is_added_and_removed_in_the_browser(context: Context, open_page: Callable[..., Page]) -> None:
     with Running(context) as running:
-        page = open_page(f"http://127.0.0.1:{running.port}/config.html")
+        page = open_page(f"http://127.0.0.1:{running.port}/settings")
         page.on("dialog", lambda dialog: dialog.accept())
         page.fill("#add [name=name]", "dam")
         page.select_option("#add [name=profile]", "blueprint-oculus")
@@ -322,7 +322,7 @@ def test_a_zone_is_added_changed_drawn_and_removed(context: Context, open_page, 
     sonar.last_picture = DisplayEncoder().encode(blobs_frame(make_frame, 1, []))
     gate = "sonars.pen.zones.gate"
     with Running(context) as running:
-        page = open_page(f"http://127.0.0.1:{running.port}/config.html")
+        page = open_page(f"http://127.0.0.1:{running.port}/settings")
         page.on("dialog", lambda dialog: dialog.accept())
         page.wait_for_selector("#connection[data-state=live]")
         name = page.get_by_label("Name of a new zone")

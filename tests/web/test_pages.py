@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib import resources
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from trio_websocket import ConnectionRejected
 
 from nims_appliance.context import Context
 from nims_appliance.web import security
+from nims_appliance.web.assets import Assets
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def browsing(serve, context: Context) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/index.html", "/config.html", "/static/live.js", "/static/style.css"])
+@pytest.mark.parametrize("path", ["/", "/settings", "/static/live/live.js", "/static/shared/style.css"])
 async def test_pages_are_served_with_security_headers(context: Context, serve, path: str) -> None:
     async with browsing(serve, context) as client:
         answer = await client.get(path)
@@ -35,16 +35,39 @@ async def test_pages_are_served_with_security_headers(context: Context, serve, p
 
 
 def test_pages_hold_no_inline_script_and_nothing_from_elsewhere() -> None:
-    for entry in resources.files("nims_appliance.web").joinpath("static").iterdir():
-        text = entry.read_text()
-        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), entry.name
-        if entry.name.endswith(".html"):
-            assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text), entry.name
+    assets = Assets()
+    for name, file in assets.files.items():
+        assert not re.search(rb"https?://(?!www\.w3\.org/2000/svg)", file.data), name
+    for name, page in assets.pages.items():
+        text = page.data.decode()
+        assert not re.search(r"https?://|<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text), name
 
 
-async def test_config_redirects_to_its_page(context: Context, serve) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"), [("/config", "/settings"), ("/config.html", "/settings"), ("/index.html", "/")]
+)
+async def test_paths_of_earlier_versions_lead_to_their_pages(context: Context, serve, old: str, new: str) -> None:
     async with browsing(serve, context) as client:
-        assert (await client.get("/config")).headers["location"] == "/config.html"
+        answer = await client.get(old)
+        assert (answer.status_code, answer.headers["location"]) == (308, new)
+
+
+async def test_files_of_this_version_are_kept_for_ever_and_of_no_other(context: Context, serve) -> None:
+    async with browsing(serve, context) as client:
+        paths = re.findall(r'"(/static/[^"]+)"', (await client.get("/")).text)
+        assert any(path.endswith("live.js") for path in paths)
+        for path in paths:
+            answer = await client.get(path)
+            assert answer.status_code == 200
+            assert "immutable" in answer.headers["cache-control"]
+        assert (await client.get("/static/0123456789ab/live/live.js")).status_code == 404
+        assert (await client.get("/static/live/live.js")).headers["cache-control"] == "no-cache"
+
+
+def test_pages_escape_what_they_are_given() -> None:
+    page = Assets().make_page("error", title="404", status=404, error="<script>alert(1)</script>")
+    assert b"&lt;script&gt;" in page.data
+    assert b"<script>" not in page.data
 
 
 async def test_the_state_of_every_part_is_told(context: Context, serve, make_frame) -> None:

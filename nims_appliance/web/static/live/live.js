@@ -1,6 +1,6 @@
 // The live page: one pane for each sonar, fed by the live socket.
 
-import { Connection, ServerClock } from "./connection.js";
+import { Connection, ServerClock } from "../shared/connection.js";
 import { Pane } from "./pane.js";
 
 const TELL_MS = 250;
@@ -44,7 +44,7 @@ function takeState(message) {
     text.textContent = message.errors.length ? "No sonar runs until the configuration is repaired." : "No sonar is configured yet.";
     empty.append(text);
     if (!message.errors.length) {
-      empty.append(Object.assign(document.createElement("a"), { href: "/config.html#add", textContent: "Add a sonar" }));
+      empty.append(Object.assign(document.createElement("a"), { href: "/settings#add", textContent: "Add a sonar" }));
     }
     panesElement.append(empty);
   }
