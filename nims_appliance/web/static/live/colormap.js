@@ -1,6 +1,7 @@
 // Colour maps for echoes: lightness rises evenly (OKLab), so equal steps of dB look like equal steps.
 
 // [lightness, a, b] in OKLab at equal distances; hue turns from deep blue over teal to warm white.
+/** @type {[number, number, number][]} */
 const ECHO = [
   [0.17, 0.0, -0.025],
   [0.33, -0.02, -0.07],
@@ -10,6 +11,7 @@ const ECHO = [
   [0.97, 0.0, 0.045],
 ];
 
+/** @param {number[]} colour in OKLab */
 function toSrgb([lightness, a, b]) {
   const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
   const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
@@ -37,7 +39,11 @@ export function echoColours() {
   return colours;
 }
 
-/** The colour of each of the 256 bytes of a picture, as RGBA in a Uint32Array, for its levels. */
+/**
+ * The colour of each of the 256 bytes of a picture, as RGBA in a Uint32Array, for its levels.
+ * @param {Uint8Array} colours 256 x RGBA
+ * @param {import("../shared/connection.js").PictureHead} head
+ */
 export function coloursOfBytes(colours, head) {
   const words = new Uint32Array(colours.buffer);
   const out = new Uint32Array(256);

@@ -1,6 +1,23 @@
 // Echogram: single-beam pings as columns that scroll to the left, range downwards.
 
+import { context2d } from "../shared/elements.js";
 import { coloursOfBytes, echoColours } from "./colormap.js";
+
+/** @typedef {import("../shared/connection.js").Picture} Picture */
+
+/**
+ * Where an echogram was drawn: its area in pixels, the head of the newest column, and the columns that are visible.
+ * @typedef {object} EchogramPlace
+ * @property {number} left
+ * @property {number} top
+ * @property {number} width
+ * @property {number} height
+ * @property {Picture["head"]} head
+ * @property {Column[]} columns
+ * @property {(frame: number) => number | null} xOf
+ */
+
+/** @typedef {{x: number, frame: number, time_s: number}} Column */
 
 const COLUMNS = 2048;
 const COLUMN_PX = 2;
@@ -12,18 +29,24 @@ export class EchogramView {
   #context;
   #colours = echoColours();
   #ring = document.createElement("canvas"); // column i of the history is drawn at x = i mod COLUMNS
-  #ringContext = null;
-  #columns = []; // {head, bytes}, oldest first
+  #ringContext;
+  /** @type {Picture[]} */
+  #columns = []; // oldest first
   #count = 0; // columns ever added
   #drawn = 0; // of them, how many are in the ring
   #drawnLevels = "";
 
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    this.#context = canvas.getContext("2d", { alpha: true });
+    this.#context = context2d(canvas, { alpha: true });
+    this.#ringContext = context2d(this.#ring, { alpha: false });
   }
 
-  /** Takes a column; false when it is there already: after a lost connection the last minutes are sent again. */
+  /**
+   * Takes a column; false when it is there already: after a lost connection the last minutes are sent again.
+   * @param {Picture} picture
+   */
   add(picture) {
     const { head } = picture;
     const last = this.#columns.at(-1)?.head;
@@ -37,7 +60,6 @@ export class EchogramView {
       this.#count = this.#drawn = 0;
       this.#ring.width = COLUMNS;
       this.#ring.height = head.rows;
-      this.#ringContext = this.#ring.getContext("2d", { alpha: false });
     }
     this.#columns.push(picture);
     if (this.#columns.length > COLUMNS) this.#columns.shift();
@@ -47,7 +69,7 @@ export class EchogramView {
 
   /** Brings the ring up to date: with the new columns, or with all when the levels have changed. */
   #drawColumns() {
-    const { head } = this.#columns.at(-1);
+    const { head } = this.#newest();
     const levels = `${head.low_db} ${head.high_db}`;
     const first = this.#count - this.#columns.length;
     const from = levels === this.#drawnLevels ? Math.max(this.#drawn, first) : first;
@@ -56,6 +78,15 @@ export class EchogramView {
     this.#drawnLevels = levels;
   }
 
+  #newest() {
+    return this.#columns[this.#columns.length - 1];
+  }
+
+  /**
+   * @param {Picture} column
+   * @param {number} number
+   * @param {Picture["head"]} newest
+   */
   #drawColumn({ head, bytes }, number, { low_db, high_db }) {
     const image = this.#ringContext.createImageData(1, head.rows);
     const pixels = new Uint32Array(image.data.buffer);
@@ -64,6 +95,14 @@ export class EchogramView {
     this.#ringContext.putImageData(image, number % COLUMNS, 0);
   }
 
+  /**
+   * Draws all columns; there must be one.
+   * @param {Picture} _picture
+   * @param {number} width
+   * @param {number} height
+   * @param {number} ratio
+   * @returns {EchogramPlace}
+   */
   draw(_picture, width, height, ratio) {
     this.#drawColumns();
     const canvas = this.#canvas;
@@ -93,11 +132,15 @@ export class EchogramView {
     const visible = this.#columns.slice(this.#columns.length - shown);
     const firstX = area.left + area.width - shown * COLUMN_PX + COLUMN_PX / 2;
     const columns = visible.map(({ head }, i) => ({ x: firstX + i * COLUMN_PX, frame: head.frame, time_s: head.time_s }));
-    return { ...area, head: this.#columns.at(-1).head, columns, xOf: (frame) => columnAt(columns, frame) };
+    return { ...area, head: this.#newest().head, columns, xOf: (frame) => columnAt(columns, frame) };
   }
 }
 
-/** The x of the column of a frame number; null when it is older than all of them. */
+/**
+ * The x of the column of a frame number; null when it is older than all of them.
+ * @param {Column[]} columns
+ * @param {number} frame
+ */
 function columnAt(columns, frame) {
   if (!columns.length || frame < columns[0].frame) return null;
   let low = 0;

@@ -1,14 +1,51 @@
 // Fan view: a multibeam ping in its true geometry, from the beam angles and ranges as sent.
 
+import { context2d } from "../shared/elements.js";
 import { coloursOfBytes, echoColours } from "./colormap.js";
+
+/**
+ * @typedef {import("../shared/connection.js").Picture} Picture
+ * @typedef {import("../shared/connection.js").PictureHead} PictureHead
+ */
+
+/**
+ * Limits of bearing (rad) and range (m), and the bounding box in metres.
+ * @typedef {object} FanGeometry
+ * @property {number} minBearing
+ * @property {number} maxBearing
+ * @property {number} minRange
+ * @property {number} maxRange
+ * @property {number} left
+ * @property {number} right
+ * @property {number} bottom
+ * @property {number} top
+ */
+
+/**
+ * From metres to pixels.
+ * @typedef {object} FanTransform
+ * @property {number} scale pixels per metre
+ * @property {number} x0
+ * @property {number} y0
+ * @property {(metres: number) => number} x
+ * @property {(metres: number) => number} y
+ */
+
+/** @typedef {{geometry: FanGeometry, transform: FanTransform}} FanPlace */
 
 const TABLE = 1024;
 
-/** Where the fan lies: limits of bearing and range, and its bounding box in metres (x right, y ahead). */
+/**
+ * Where the fan lies: limits of bearing and range, and its bounding box in metres (x right, y ahead).
+ * @param {PictureHead} head
+ * @returns {FanGeometry}
+ */
 export function fanGeometry(head) {
   const bearings = head.bearing_rad;
   const last = bearings.length - 1;
-  const half = (at, other) => (last > 0 ? Math.abs(bearings[at] - bearings[other]) / 2 : head.beam_width_rad / 2);
+  const half = (/** @type {number} */ at, /** @type {number} */ other) => (
+    last > 0 ? Math.abs(bearings[at] - bearings[other]) / 2 : head.beam_width_rad / 2
+  );
   const minBearing = bearings[0] - half(0, Math.min(1, last));
   const maxBearing = bearings[last] + half(last, Math.max(last - 1, 0));
   const minRange = Math.max(0, head.range_first_m);
@@ -27,7 +64,13 @@ export function fanGeometry(head) {
   };
 }
 
-/** The transform from metres to pixels that fits the fan into a view with room for the labels. */
+/**
+ * The transform from metres to pixels that fits the fan into a view with room for the labels.
+ * @param {FanGeometry} geometry
+ * @param {number} width
+ * @param {number} height
+ * @returns {FanTransform}
+ */
 export function fanTransform(geometry, width, height) {
   const side = Math.min(46, width * 0.08);
   const above = 30;
@@ -41,7 +84,11 @@ export function fanTransform(geometry, width, height) {
   return { scale, x0, y0, x: (metres) => x0 + scale * metres, y: (metres) => y0 - scale * metres };
 }
 
-/** Fractional index into an increasing axis, extrapolated by its end spacing. */
+/**
+ * Fractional index into an increasing axis, extrapolated by its end spacing.
+ * @param {number[]} axis
+ * @param {number} value
+ */
 function indexOn(axis, value) {
   if (axis.length < 2) return 0;
   let low = 0;
@@ -54,7 +101,11 @@ function indexOn(axis, value) {
   return low + (value - axis[low]) / (axis[low + 1] - axis[low]);
 }
 
-/** Two tables of TABLE entries: texture coordinate (0..1) of evenly spaced bearings, and of evenly spaced ranges. */
+/**
+ * Two tables of TABLE entries: texture coordinate (0..1) of evenly spaced bearings, and of evenly spaced ranges.
+ * @param {PictureHead} head
+ * @param {FanGeometry} geometry
+ */
 function lookupTables(head, geometry) {
   const tables = new Float32Array(2 * TABLE);
   for (let i = 0; i < TABLE; i++) {
@@ -67,9 +118,13 @@ function lookupTables(head, geometry) {
   return tables;
 }
 
+/**
+ * @param {PictureHead | null} a
+ * @param {PictureHead} b
+ */
 function sameAxes(a, b) {
   return (
-    a && a.rows === b.rows && a.columns === b.columns && a.range_first_m === b.range_first_m &&
+    a !== null && a.rows === b.rows && a.columns === b.columns && a.range_first_m === b.range_first_m &&
     a.range_last_m === b.range_last_m && a.beam_width_rad === b.beam_width_rad &&
     a.bearing_rad.every((value, i) => value === b.bearing_rad[i]) &&
     (a.range_m ?? []).length === (b.range_m ?? []).length
@@ -109,22 +164,26 @@ void main() {
 
 class FanWebGL {
   #gl;
+  /** @type {PictureHead | null} */
   #head = null;
+  /** @type {Record<string, WebGLUniformLocation | null>} */
   #uniforms = {};
 
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     const gl = canvas.getContext("webgl2", { alpha: true, antialias: false, depth: false, premultipliedAlpha: true });
     if (!gl) throw new Error("no WebGL2");
     this.#gl = gl;
     const program = gl.createProgram();
-    for (const [type, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-      const shader = gl.createShader(type);
+    for (const source of [VERTEX, FRAGMENT]) {
+      const shader = gl.createShader(source === VERTEX ? gl.VERTEX_SHADER : gl.FRAGMENT_SHADER);
+      if (!shader) throw new Error("no shader");
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
       gl.attachShader(program, shader);
     }
     gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) ?? "not linked");
     gl.useProgram(program);
     for (const name of ["picture", "tables", "colours", "origin", "scale", "limits", "levels"]) {
       this.#uniforms[name] = gl.getUniformLocation(program, name);
@@ -141,6 +200,11 @@ class FanWebGL {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, echoColours());
   }
 
+  /**
+   * @param {number} unit
+   * @param {string} name of the sampler in the shader
+   * @param {number} filter
+   */
   #texture(unit, name, filter) {
     const gl = this.#gl;
     gl.activeTexture(gl.TEXTURE0 + unit);
@@ -152,6 +216,13 @@ class FanWebGL {
     gl.uniform1i(this.#uniforms[name], unit);
   }
 
+  /**
+   * @param {Picture} picture
+   * @param {FanGeometry} geometry
+   * @param {FanTransform} transform
+   * @param {number} ratio
+   * @param {boolean} fresh
+   */
   draw({ head, bytes }, geometry, transform, ratio, fresh) {
     const gl = this.#gl;
     if (!sameAxes(this.#head, head)) {
@@ -180,20 +251,28 @@ class FanCanvas2D {
   #context;
   #colours = echoColours();
   #key = "";
+  /** @type {PictureHead | null} */
   #head = null;
-  #cells;
-  #image;
+  #cells = new Int32Array(1);
+  #image = new ImageData(1, 1);
 
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    this.#context = canvas.getContext("2d");
+    this.#context = context2d(canvas);
   }
 
+  /**
+   * @param {Picture} picture
+   * @param {FanGeometry} geometry
+   * @param {FanTransform} transform
+   * @param {number} ratio
+   */
   draw({ head, bytes }, geometry, transform, ratio) {
     const { width, height } = this.#canvas;
     const key = `${width} ${height} ${transform.scale}`;
     if (key !== this.#key || !sameAxes(this.#head, head)) {
-      this.#cells = this.#findCells(head, geometry, transform, ratio, width, height);
+      this.#cells = this.#findCells(head, geometry, transform, ratio);
       this.#image = this.#context.createImageData(width, height);
       this.#key = key;
     }
@@ -205,7 +284,15 @@ class FanCanvas2D {
     this.#context.putImageData(this.#image, 0, 0);
   }
 
-  #findCells(head, geometry, transform, ratio, width, height) {
+  /**
+   * The index of the cell under each pixel; -1: none.
+   * @param {PictureHead} head
+   * @param {FanGeometry} geometry
+   * @param {FanTransform} transform
+   * @param {number} ratio
+   */
+  #findCells(head, geometry, transform, ratio) {
+    const { width, height } = this.#canvas;
     const cells = new Int32Array(width * height).fill(-1);
     const tables = lookupTables(head, geometry);
     const bearingSteps = (TABLE - 1) / (geometry.maxBearing - geometry.minBearing);
@@ -231,49 +318,65 @@ export class FanView {
   renderer = "";
   #canvas;
   #renderer;
+  /** @type {PictureHead | null} */
   #head = null;
+  /** @type {FanGeometry | null} */
   #geometry = null;
 
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {boolean} forceCanvas2D
+   */
   constructor(canvas, forceCanvas2D = false) {
     this.#canvas = canvas;
-    this.#start(forceCanvas2D);
+    this.#renderer = this.#start(forceCanvas2D);
   }
 
+  /** @param {boolean} forceCanvas2D */
   #start(forceCanvas2D) {
     if (!forceCanvas2D) {
       try {
-        this.#renderer = new FanWebGL(this.#canvas);
+        const renderer = new FanWebGL(this.#canvas);
         this.renderer = "webgl2";
         this.#canvas.addEventListener("webglcontextlost", () => this.#replace(), { once: true });
-        return;
+        return renderer;
       } catch (error) {
-        console.info(`drawing without WebGL2: ${error.message}`);
+        console.info(`drawing without WebGL2: ${error}`);
         if (this.#canvas.getContext("2d") === null) this.#replaceCanvas();
       }
     }
-    this.#renderer = new FanCanvas2D(this.#canvas);
     this.renderer = "canvas2d";
+    return new FanCanvas2D(this.#canvas);
   }
 
   #replaceCanvas() {
     // A canvas keeps the kind of context that it was first asked for.
-    const fresh = this.#canvas.cloneNode();
+    const fresh = /** @type {HTMLCanvasElement} */ (this.#canvas.cloneNode());
     this.#canvas.replaceWith(fresh);
     this.#canvas = fresh;
   }
 
   #replace() {
     this.#replaceCanvas();
-    this.#start(true);
+    this.#renderer = this.#start(true);
   }
 
+  /**
+   * @param {Picture} picture
+   * @param {number} width
+   * @param {number} height
+   * @param {number} ratio
+   * @param {boolean} fresh
+   * @returns {FanPlace}
+   */
   draw(picture, width, height, ratio, fresh) {
     this.#canvas.width !== Math.round(width * ratio) && (this.#canvas.width = Math.round(width * ratio));
     this.#canvas.height !== Math.round(height * ratio) && (this.#canvas.height = Math.round(height * ratio));
-    if (!sameAxes(this.#head, picture.head)) this.#geometry = fanGeometry(picture.head);
+    if (!this.#geometry || !sameAxes(this.#head, picture.head)) this.#geometry = fanGeometry(picture.head);
     this.#head = picture.head;
-    const transform = fanTransform(this.#geometry, width, height);
-    this.#renderer.draw(picture, this.#geometry, transform, ratio, fresh);
-    return { geometry: this.#geometry, transform };
+    const geometry = this.#geometry;
+    const transform = fanTransform(geometry, width, height);
+    this.#renderer.draw(picture, geometry, transform, ratio, fresh);
+    return { geometry, transform };
   }
 }

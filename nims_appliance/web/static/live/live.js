@@ -1,20 +1,28 @@
 // The live page: one pane for each sonar, fed by the live socket.
 
 import { Connection, ServerClock } from "../shared/connection.js";
+import { byId } from "../shared/elements.js";
 import { Pane } from "./pane.js";
 
 const TELL_MS = 250;
 
-const panesElement = document.getElementById("panes");
-const connectionElement = document.getElementById("connection");
-const problemsElement = document.getElementById("problems");
+/**
+ * @typedef {import("../shared/connection.js").StateMessage} StateMessage
+ */
+
+const panesElement = byId("panes");
+const connectionElement = byId("connection");
+const problemsElement = byId("problems");
 const clock = new ServerClock();
+/** @type {Map<string, Pane>} */
 const panes = new Map();
+/** @type {StateMessage | null} */
 let state = null;
 let connected = false;
 
 const now = () => performance.now() / 1000;
 
+/** @param {string} name of a sonar */
 function paneOf(name) {
   let pane = panes.get(name);
   if (!pane) {
@@ -26,6 +34,7 @@ function paneOf(name) {
   return pane;
 }
 
+/** @param {StateMessage} message */
 function takeState(message) {
   clock.heard(message.time_s, now());
   state = message;
@@ -51,6 +60,7 @@ function takeState(message) {
   showProblems(message);
 }
 
+/** @param {StateMessage} message */
 function showProblems({ errors, parts, sonars }) {
   const sonarNames = sonars.map(({ name }) => name);
   const failed = parts.filter(({ name, state }) => state === "failed" && !sonarNames.some((sonar) => isPartOf(name, sonar)));
@@ -65,6 +75,10 @@ function showProblems({ errors, parts, sonars }) {
   problemsElement.replaceChildren(title, list);
 }
 
+/**
+ * @param {string} part
+ * @param {string} sonar
+ */
 function isPartOf(part, sonar) {
   return part === sonar || part.endsWith(` ${sonar}`);
 }
@@ -74,7 +88,8 @@ function tell() {
   dataset.state = connected ? "live" : state ? "lost" : "connecting";
   const text = connected ? "connected" : state ? "connection lost, trying again" : "connecting";
   if (connectionElement.textContent !== text) connectionElement.textContent = text;
-  for (const sonar of state?.sonars ?? []) {
+  if (!state) return;
+  for (const sonar of state.sonars) {
     const part = state.parts.find(({ name }) => isPartOf(name, sonar.name));
     panes.get(sonar.name)?.tell(sonar, part, clock, now(), connected, state.picture_rate_hz);
   }

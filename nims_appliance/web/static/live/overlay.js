@@ -1,5 +1,13 @@
 // What is drawn over the pictures: grids with labels, and tracks.
 
+/**
+ * @typedef {import("../shared/connection.js").Zone} Zone
+ * @typedef {import("./fan.js").FanPlace} FanPlace
+ * @typedef {import("./echogram.js").EchogramPlace} EchogramPlace
+ * @typedef {import("./tracks.js").FanTrack} FanTrack
+ * @typedef {import("./tracks.js").EchogramTrack} EchogramTrack
+ */
+
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 const GRID = "rgb(217 225 232 / 0.16)";
 const LABEL = "#93a1af";
@@ -8,22 +16,38 @@ const ZONE = "#7fc8e8";
 const IGNORED = "rgb(8 11 15 / 0.45)";
 const CASING = "rgb(8 11 15 / 0.8)";
 
-/** A round step (1, 2 or 5 times a power of ten) that divides `span` into at most `parts`. */
+/**
+ * A round step (1, 2 or 5 times a power of ten) that divides `span` into at most `parts`.
+ * @param {number} span
+ * @param {number} parts
+ */
 export function roundStep(span, parts) {
   const raw = span / parts;
   const power = 10 ** Math.floor(Math.log10(raw));
-  return power * [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999);
+  return power * ([1, 2, 5].find((factor) => factor * power >= raw * 0.999) ?? 10);
 }
 
+/**
+ * @param {number} value
+ * @param {number} step
+ */
 function metres(value, step) {
   return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
 }
 
-/** The last digits are enough to tell the tracks of one picture apart. */
+/**
+ * The last digits are enough to tell the tracks of one picture apart.
+ * @param {string} id
+ */
 export function shortId(id) {
   return String(Number(BigInt(id) % 10000n));
 }
 
+/**
+ * Range rings and bearing lines with their labels.
+ * @param {CanvasRenderingContext2D} context
+ * @param {FanPlace} place
+ */
 export function drawFanGrid(context, { geometry, transform }) {
   const { minBearing, maxBearing, minRange, maxRange } = geometry;
   const { x0, y0, scale } = transform;
@@ -71,7 +95,12 @@ export function drawFanGrid(context, { geometry, transform }) {
   context.restore();
 }
 
-/** Zones: thin outlines with their names; what is ignored is dimmed. */
+/**
+ * Zones: thin outlines with their names; what is ignored is dimmed.
+ * @param {CanvasRenderingContext2D} context
+ * @param {FanPlace} place
+ * @param {Zone[]} zones
+ */
 export function drawFanZones(context, { geometry, transform }, zones) {
   const { minBearing, maxBearing, minRange, maxRange } = geometry;
   const { x0, y0, scale } = transform;
@@ -104,6 +133,11 @@ export function drawFanZones(context, { geometry, transform }, zones) {
   context.restore();
 }
 
+/**
+ * Strokes the path in the colour of tracks, with a dark casing around it.
+ * @param {CanvasRenderingContext2D} context
+ * @param {number} width
+ */
 function strokeTwice(context, width) {
   context.lineCap = "round";
   context.lineJoin = "round";
@@ -115,6 +149,12 @@ function strokeTwice(context, width) {
   context.stroke();
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ */
 function textTwice(context, text, x, y) {
   context.strokeStyle = CASING;
   context.lineWidth = 3;
@@ -123,19 +163,31 @@ function textTwice(context, text, x, y) {
   context.fillText(text, x, y);
 }
 
+/** @typedef {[number, number, number, number]} Box left, top, right, bottom */
+
 /** Finds room for labels: `place` draws a text beside a point where no other stands, or not at all. */
 class Labels {
+  /** @type {Box[]} */
   #taken = [];
   #spots;
 
+  /** @param {[number, number][]} spots offsets that are tried, the best first */
   constructor(spots) {
     this.#spots = spots;
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {string} text
+   * @param {number} x
+   * @param {number} y
+   * @param {number} viewWidth
+   */
   place(context, text, x, y, viewWidth) {
     const width = context.measureText(text).width;
     for (const [right, down] of this.#spots) {
       const [left, middle] = [right < 0 ? x + right - width : x + right, y + down];
+      /** @type {Box} */
       const box = [left - 2, middle - 8, left + width + 2, middle + 8];
       if (box[0] < 0 || box[2] > viewWidth || this.#taken.some((other) => overlap(box, other))) continue;
       this.#taken.push(box);
@@ -145,11 +197,21 @@ class Labels {
   }
 }
 
+/**
+ * @param {Box} a
+ * @param {Box} b
+ */
 function overlap(a, b) {
   return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 }
 
-/** Tracks in metres: a tail, a ring at the newest position, a stroke to where it is in one second. */
+/**
+ * Tracks in metres: a tail, a ring at the newest position, a stroke to where it is in one second.
+ * @param {CanvasRenderingContext2D} context
+ * @param {FanPlace} place
+ * @param {FanTrack[]} tracks
+ * @param {number} width
+ */
 export function drawFanTracks(context, { transform }, tracks, width) {
   context.save();
   context.font = FONT;
@@ -191,7 +253,11 @@ export function drawFanTracks(context, { transform }, tracks, width) {
   context.restore();
 }
 
-/** Range and time axes of an echogram. `columns`: [{x, time_s}] at increasing x. */
+/**
+ * Range and time axes of an echogram.
+ * @param {CanvasRenderingContext2D} context
+ * @param {EchogramPlace} place
+ */
 export function drawEchogramGrid(context, { left, top, width, height, head, columns }) {
   context.save();
   context.font = FONT;
@@ -223,9 +289,14 @@ export function drawEchogramGrid(context, { left, top, width, height, head, colu
   context.restore();
 }
 
-/** Tracks over pings and range. `xOf(frame)` gives the column, or null left of the picture. */
+/**
+ * Tracks over pings and range. `xOf(frame)` gives the column, or null left of the picture.
+ * @param {CanvasRenderingContext2D} context
+ * @param {EchogramPlace} place
+ * @param {EchogramTrack[]} tracks
+ */
 export function drawEchogramTracks(context, { left, top, width, height, head, xOf }, tracks) {
-  const y = (range) => top + ((range - head.range_first_m) / (head.range_last_m - head.range_first_m)) * height;
+  const y = (/** @type {number} */ range) => top + ((range - head.range_first_m) / (head.range_last_m - head.range_first_m)) * height;
   context.save();
   context.beginPath();
   context.rect(left, top, width, height);
@@ -235,19 +306,21 @@ export function drawEchogramTracks(context, { left, top, width, height, head, xO
   context.textAlign = "left";
   const labels = new Labels([[0, -13], [0, 13]]);
   for (const track of tracks) {
-    const points = track.points.map((point) => [xOf(point.frame), y(point.range_m), point.afterGap]);
-    while (points.length && points[0][0] === null) points.shift();
+    const points = track.points.flatMap(({ frame, range_m, afterGap }) => {
+      const x = xOf(frame);
+      return x === null ? [] : [{ x, y: y(range_m), afterGap }];
+    });
     if (!points.length) continue;
+    const [first, last] = [points[0], points[points.length - 1]];
     context.globalAlpha = track.ended ? 0.75 : 1;
     context.beginPath();
-    points.forEach(([px, py, afterGap], i) => context[i && !afterGap ? "lineTo" : "moveTo"](px, py));
+    points.forEach(({ x, y, afterGap }, i) => context[i && !afterGap ? "lineTo" : "moveTo"](x, y));
     strokeTwice(context, 1.6);
-    const [x, lastY] = points.at(-1);
     context.fillStyle = TRACK;
-    labels.place(context, shortId(track.id), points[0][0], Math.max(top + 14, points[0][1]), left + width);
+    labels.place(context, shortId(track.id), first.x, Math.max(top + 14, first.y), left + width);
     if (!track.ended) {
       context.beginPath();
-      context.arc(x, lastY, 4, 0, 2 * Math.PI);
+      context.arc(last.x, last.y, 4, 0, 2 * Math.PI);
       strokeTwice(context, 1.6);
     }
   }

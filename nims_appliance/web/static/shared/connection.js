@@ -1,5 +1,110 @@
 // The live socket: connects, reconnects by itself, takes messages apart, and knows how old a ping is.
 
+/**
+ * The header of a picture, as docs/live-socket.md has it.
+ * @typedef {object} PictureHead
+ * @property {"picture"} type
+ * @property {string} sonar
+ * @property {string} channel
+ * @property {"fan" | "echogram"} kind
+ * @property {number} frame
+ * @property {number} ping
+ * @property {number} time_s
+ * @property {number} received_utc_s
+ * @property {number} rows
+ * @property {number} columns
+ * @property {number} db_min
+ * @property {number} db_max
+ * @property {number} low_db
+ * @property {number} high_db
+ * @property {string} quantity
+ * @property {string} unit
+ * @property {number} range_first_m
+ * @property {number} range_last_m
+ * @property {number[]} [range_m]
+ * @property {number[]} bearing_rad
+ * @property {number} beam_width_rad
+ * @property {string} device
+ * @property {number} frequency_hz
+ * @property {number} sound_speed_m_s
+ * @property {number} ping_interval_s
+ */
+
+/**
+ * A picture: its cells row by row, the nearest row first.
+ * @typedef {{head: PictureHead, bytes: Uint8Array<ArrayBuffer>}} Picture
+ */
+
+/**
+ * @typedef {object} Track
+ * @property {string} id
+ * @property {"confirmed" | "coasting"} state
+ * @property {number} x_m
+ * @property {number} y_m
+ * @property {number} z_m
+ * @property {number} vx_m_s
+ * @property {number} vy_m_s
+ * @property {number} vz_m_s
+ * @property {number} range_m
+ * @property {number} bearing_rad
+ * @property {number} elevation_rad
+ * @property {number} speed_m_s
+ * @property {number} strength_db
+ * @property {boolean} calibrated
+ * @property {number} hits
+ * @property {number} first_time_s
+ * @property {number} length_m
+ * @property {number} width_m
+ * @property {string} channel
+ * @property {string[]} zones
+ */
+
+/**
+ * @typedef {object} TracksMessage
+ * @property {"tracks"} type
+ * @property {string} sonar
+ * @property {string} channel
+ * @property {number} frame
+ * @property {number} ping
+ * @property {number} time_s
+ * @property {number} received_utc_s
+ * @property {number} detections
+ * @property {Track[]} tracks
+ * @property {string[]} ended
+ */
+
+/**
+ * @typedef {object} Zone
+ * @property {string} name
+ * @property {string} kind
+ * @property {number} min_range_m
+ * @property {number} max_range_m
+ * @property {number} min_bearing_deg
+ * @property {number} max_bearing_deg
+ */
+
+/**
+ * One part of the appliance, as on the health page.
+ * @typedef {{name: string, state: string, detail: string, last_error: string}} Part
+ */
+
+/** @typedef {{name: string, title: string, zones: Zone[]}} SonarState */
+
+/**
+ * @typedef {object} StateMessage
+ * @property {"state"} type
+ * @property {boolean} ok
+ * @property {number} time_s
+ * @property {string[]} errors
+ * @property {Part[]} parts
+ * @property {SonarState[]} sonars
+ * @property {number} picture_rate_hz
+ * @property {number} viewers
+ */
+
+/** @typedef {{type: "config", changes: string[], author: string}} ConfigMessage */
+/** @typedef {{type: "hello", protocol: number, version: string, window: number}} HelloMessage */
+
 const PROTOCOL = 1;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
@@ -12,6 +117,11 @@ const SILENCE_MS = 5000; // the server says something every second
 export class ServerClock {
   #offsetS = Infinity;
 
+  /**
+   * Takes what the server's clock showed, and what this one shows.
+   * @param {number} timeS
+   * @param {number} nowS
+   */
   heard(timeS, nowS) {
     const offset = nowS - timeS;
     // Creeps up by 0.1 ms a message, so that drifting clocks are followed; a clock that was set is followed at once.
@@ -19,25 +129,41 @@ export class ServerClock {
     this.#offsetS = offset < creeping || offset > creeping + 30 ? offset : creeping;
   }
 
+  /**
+   * @param {number} timeS of the server's clock
+   * @param {number} nowS of this clock
+   */
   age(timeS, nowS) {
     return Math.max(0, nowS - this.#offsetS - timeS);
   }
 }
 
-/** Reads a picture message: {head, bytes}. */
+/**
+ * Reads a picture message.
+ * @param {ArrayBuffer} buffer
+ * @returns {Picture}
+ */
 export function readPicture(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   return { head, bytes: new Uint8Array(buffer, 4 + length, head.rows * head.columns) };
 }
 
-/** handlers: {state(connected), message(object), picture(picture)} */
+/**
+ * @typedef {object} Handlers
+ * @property {(connected: boolean) => void} state
+ * @property {(message: StateMessage | TracksMessage | ConfigMessage) => void} message
+ * @property {(picture: Picture) => void} picture
+ */
+
 export class Connection {
   #handlers;
+  /** @type {WebSocket | null} */
   #socket = null;
   #retryMs = FIRST_RETRY_MS;
   #lastHeard = 0;
 
+  /** @param {Handlers} handlers */
   constructor(handlers) {
     this.#handlers = handlers;
     this.#open();
@@ -45,6 +171,11 @@ export class Connection {
     addEventListener("online", () => this.#socket || this.#open());
   }
 
+  /**
+   * Tells that a fan picture was drawn.
+   * @param {string} sonar
+   * @param {number} frame
+   */
   seen(sonar, frame) {
     if (this.#socket?.readyState === WebSocket.OPEN) {
       this.#socket.send(JSON.stringify({ type: "seen", sonar, frame }));
@@ -73,22 +204,25 @@ export class Connection {
         this.#handlers.message(message);
       }
     };
-    socket.onclose = () => {
-      if (this.#socket !== socket) return;
-      this.#socket = null;
-      this.#handlers.state(false);
-      setTimeout(() => this.#socket || this.#open(), this.#retryMs);
-      this.#retryMs = Math.min(this.#retryMs * 1.5, LONGEST_RETRY_MS);
-    };
+    socket.onclose = () => this.#closed(socket);
+  }
+
+  /** @param {WebSocket} socket */
+  #closed(socket) {
+    if (this.#socket !== socket) return;
+    this.#socket = null;
+    this.#handlers.state(false);
+    setTimeout(() => this.#socket || this.#open(), this.#retryMs);
+    this.#retryMs = Math.min(this.#retryMs * 1.5, LONGEST_RETRY_MS);
   }
 
   #watch() {
     // A pulled cable closes nothing: silence is the only sign.
     if (this.#socket && performance.now() - this.#lastHeard > SILENCE_MS) {
       const silent = this.#socket;
-      silent.close();
-      silent.onclose();
       silent.onmessage = null;
+      silent.close();
+      this.#closed(silent);
     }
   }
 }
