@@ -50,12 +50,13 @@ test-newest: test-oldest
 		echo "tests on Python $(NEWEST)" && .venv-$(NEWEST)/bin/python -m pytest $(TESTS); \
 	fi
 
-## lint: ruff, mypy, cython-lint
+## lint: ruff, mypy, cython-lint, tsc
 lint: .venv/built
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint $(filter %.pyx %.pxd,$(KERNELS))
+	packaging/npm run --silent lint
 
 ## bench: measure decoding, the bus, detection, tracking, latency, start, size and memory
 bench: .venv/built .venv/bench-ready dist/nims.pyz

@@ -1,55 +1,108 @@
 // A form drawn from a JSON Schema: nested groups of fields, one for each setting.
 
-/** Follows $ref and the one real branch of an anyOf. */
+import { element, find } from "../shared/elements.js";
+
+/**
+ * The part of JSON Schema that settings use, with `unit` and `restart` added.
+ * @typedef {object} Schema
+ * @property {string} [$ref]
+ * @property {Record<string, Schema>} [$defs]
+ * @property {Record<string, Schema>} [properties]
+ * @property {Schema | boolean} [additionalProperties]
+ * @property {string[]} [required]
+ * @property {string | string[]} [type]
+ * @property {string[]} [enum]
+ * @property {string} [pattern]
+ * @property {string} [title]
+ * @property {string} [description]
+ * @property {string} [unit]
+ * @property {"sonar" | "appliance"} [restart]
+ * @property {any} [default]
+ * @property {number} [minimum]
+ * @property {number} [maximum]
+ * @property {number} [exclusiveMinimum]
+ * @property {number} [exclusiveMaximum]
+ */
+
+/**
+ * What /api/v1/config gives.
+ * @typedef {object} Configuration
+ * @property {Schema} schema
+ * @property {Record<string, any>} values
+ * @property {Record<string, string>} origins of each dotted key that is not a default
+ * @property {Record<string, Profile>} profiles
+ * @property {string[]} errors
+ * @property {string[]} warnings
+ */
+
+/** @typedef {{title: string, driver: string, default_link?: string}} Profile */
+
+/**
+ * @typedef {object} Actions
+ * @property {(field: Field) => void} onInput
+ * @property {(field: Field) => void} onReset
+ * @property {(changes: Record<string, any>) => Promise<string>} onAdd gets the values to begin with by key; gives what is wrong
+ * @property {(what: string, key: string) => void} onRemove
+ */
+
+/**
+ * Follows $ref.
+ * @param {Schema} schema
+ * @param {Schema} root
+ * @returns {Schema}
+ */
 function resolve(schema, root) {
   while (schema.$ref) {
     const name = decodeURIComponent(schema.$ref.replace("#/$defs/", "")).replaceAll("~1", "/").replaceAll("~0", "~");
-    schema = { ...root.$defs[name], ...schema, $ref: undefined };
+    schema = { ...root.$defs?.[name], ...schema, $ref: undefined };
   }
   return schema;
 }
 
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
+/** @param {string} name of a setting */
 function title(name) {
   const words = name.replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** A pattern like ^(a|b)$ is a choice. */
+/**
+ * A pattern like ^(a|b)$ is a choice.
+ * @param {Schema} schema
+ */
 function choices(schema) {
   if (schema.enum) return schema.enum;
   const match = /^\^\(([\w|-]+)\)\$$/.exec(schema.pattern ?? "");
   return match ? match[1].split("|") : null;
 }
 
+/**
+ * @param {Schema} schema
+ * @param {any} value
+ */
 function kindOf(schema, value) {
   const type = [schema.type].flat().find((name) => name !== "null");
   return type ?? (Array.isArray(value) ? "array" : value === null ? "string" : typeof value);
 }
 
 /** One setting: its input, and what it says about it. */
-class Field {
+export class Field {
+  /** @type {any} */
+  saved;
+
+  /**
+   * @param {string} key
+   * @param {string} name
+   * @param {Schema} schema
+   * @param {Actions["onInput"]} onInput
+   * @param {Actions["onReset"]} onReset
+   */
   constructor(key, name, schema, onInput, onReset) {
     this.key = key;
     this.schema = schema;
     const id = `setting-${key}`;
     const options = choices(schema);
     this.kind = kindOf(schema, schema.default);
-    if (options) {
-      this.input = element("select", { id }, ...options.map((option) => new Option(option, option)));
-    } else if (this.kind === "boolean") {
-      this.input = element("input", { id, type: "checkbox" });
-    } else if (this.kind === "object") {
-      this.input = element("textarea", { id, rows: 3, spellcheck: false });
-    } else {
-      this.input = element("input", { id, type: "text", spellcheck: false, autocomplete: "off" });
-      if (this.kind === "integer" || this.kind === "number") this.input.inputMode = "decimal";
-    }
+    this.input = inputFor(id, this.kind, options);
     this.input.disabled = schema.restart === "appliance";
     this.error = element("p", { className: "error", id: `${id}-error`, hidden: true });
     this.origin = element("span", { className: "origin" });
@@ -66,7 +119,11 @@ class Field {
     this.input.addEventListener("input", () => onInput(this));
   }
 
-  /** Shows the saved value and where it comes from. */
+  /**
+   * Shows the saved value and where it comes from.
+   * @param {any} value
+   * @param {string} origin
+   */
   show(value, origin) {
     this.saved = value;
     this.write(value);
@@ -76,20 +133,23 @@ class Field {
     this.reset.hidden = !own;
   }
 
+  /** @param {any} value */
   write(value) {
-    if (this.kind === "boolean") this.input.checked = Boolean(value);
+    if (isCheckbox(this.input)) this.input.checked = Boolean(value);
     else if (this.kind === "object") this.input.value = JSON.stringify(value ?? {}, null, 1);
     else if (this.kind === "array") this.input.value = (value ?? []).join(", ");
     else this.input.value = value ?? "";
   }
 
-  /** The value as typed; throws with a sentence when it cannot be one. */
+  /**
+   * The value as typed; throws with a sentence when it cannot be one.
+   * @returns {any}
+   */
   read() {
     const text = this.input.value;
     const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, pattern } = this.schema;
+    if (isCheckbox(this.input)) return this.input.checked;
     switch (this.kind) {
-      case "boolean":
-        return this.input.checked;
       case "array":
         return text.split(",").map((part) => part.trim()).filter(Boolean);
       case "object":
@@ -103,10 +163,10 @@ class Field {
         const value = Number(text.trim().replace(",", "."));
         if (text.trim() === "" || !Number.isFinite(value)) throw new Error("expected a number");
         if (this.kind === "integer" && !Number.isInteger(value)) throw new Error("expected a whole number");
-        if (value < minimum) throw new Error(`at least ${minimum}`);
-        if (value > maximum) throw new Error(`at most ${maximum}`);
-        if (value <= exclusiveMinimum) throw new Error(`more than ${exclusiveMinimum}`);
-        if (value >= exclusiveMaximum) throw new Error(`less than ${exclusiveMaximum}`);
+        if (minimum !== undefined && value < minimum) throw new Error(`at least ${minimum}`);
+        if (maximum !== undefined && value > maximum) throw new Error(`at most ${maximum}`);
+        if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) throw new Error(`more than ${exclusiveMinimum}`);
+        if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) throw new Error(`less than ${exclusiveMaximum}`);
         return value;
       }
       default:
@@ -115,6 +175,7 @@ class Field {
     }
   }
 
+  /** @param {string} text what is wrong; empty: nothing */
   complain(text) {
     this.error.textContent = text;
     this.error.hidden = !text;
@@ -122,6 +183,28 @@ class Field {
   }
 }
 
+/**
+ * @param {HTMLElement} input
+ * @returns {input is HTMLInputElement}
+ */
+function isCheckbox(input) {
+  return input instanceof HTMLInputElement && input.type === "checkbox";
+}
+
+/**
+ * @param {string} id
+ * @param {string} kind
+ * @param {string[] | null} options
+ */
+function inputFor(id, kind, options) {
+  if (options) return element("select", { id }, ...options.map((option) => new Option(option, option)));
+  if (kind === "boolean") return element("input", { id, type: "checkbox" });
+  if (kind === "object") return element("textarea", { id, rows: 3, spellcheck: false });
+  const inputMode = kind === "integer" || kind === "number" ? "decimal" : "text";
+  return element("input", { id, type: "text", spellcheck: false, autocomplete: "off", inputMode });
+}
+
+/** @param {Schema} schema */
 function helpOf(schema) {
   const parts = [schema.description ?? ""];
   const { minimum, maximum, exclusiveMinimum } = schema;
@@ -135,14 +218,25 @@ function helpOf(schema) {
 /**
  * Draws all settings into `parent`; returns the fields by dotted key. The groups directly below the root stand open,
  * deeper ones are folded until somebody wants them. What has a name and was added in the browser, a sonar or a zone, can be
- * removed there: `onRemove` gets what it is, and its key. Named things inside a sonar are added by `onAdd`, which gets the
- * values to begin with by key, and returns what is wrong with them.
+ * removed there: `onRemove` gets what it is, and its key. Named things inside a sonar are added by `onAdd`.
+ * @param {HTMLElement} parent
+ * @param {Configuration} config
+ * @param {Actions} actions
  */
 export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) {
+  /** @type {Map<string, Field>} */
   const fields = new Map();
   const root = config.schema;
 
+  /**
+   * @param {HTMLElement} container
+   * @param {Schema} schema
+   * @param {any} values
+   * @param {string} prefix
+   * @param {number} depth
+   */
   function draw(container, schema, values, prefix, depth) {
+    /** @type {[string, string, Schema, any][]} */
     const groups = [];
     for (const [name, property] of Object.entries(schema.properties ?? {})) {
       const own = resolve(property, root);
@@ -154,14 +248,14 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
     for (const [name, key, own, value] of groups) {
       if (own.properties) {
         draw(addGroup(container, own.title && !own.title.endsWith("Settings") ? own.title : title(name), own.description, depth, key), own, value, `${key}.`, depth + 1);
-      } else {
+      } else if (typeof own.additionalProperties === "object") {
         const item = resolve(own.additionalProperties, root);
         for (const [itemName, itemValue] of Object.entries(value ?? {})) {
           const label = `${title(name).replace(/s$/, "")} ${itemName}`;
           const itemKey = `${key}.${itemName}`;
           const group = addGroup(container, label, null, depth, itemKey);
           draw(group, withDriver(item, itemValue), itemValue, `${itemKey}.`, depth + 1);
-          if (item.required.some((needed) => config.origins[`${itemKey}.${needed}`]?.startsWith("overrides"))) {
+          if (item.required?.some((needed) => config.origins[`${itemKey}.${needed}`]?.startsWith("overrides"))) {
             const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
             remove.onclick = () => onRemove(label.toLowerCase().replace(itemName.toLowerCase(), itemName), itemKey);
             group.append(remove);
@@ -172,14 +266,26 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
     }
   }
 
-  /** The settings of a sonar's driver have a schema of their own, once it is known which driver it is. */
+  /**
+   * The settings of a sonar's driver have a schema of their own, once it is known which driver it is.
+   * @param {Schema} schema
+   * @param {any} value
+   * @returns {Schema}
+   */
   function withDriver(schema, value) {
     const driver = config.profiles[value.profile]?.driver;
-    const own = driver && root.$defs[`driver ${driver}`];
+    const own = driver && root.$defs?.[`driver ${driver}`];
     if (!own || !schema.properties?.driver) return schema;
     return { ...schema, properties: { ...schema.properties, driver: { ...own, title: "Driver" } } };
   }
 
+  /**
+   * @param {HTMLElement} container
+   * @param {string} label
+   * @param {string | null | undefined} about
+   * @param {number} depth
+   * @param {string} key
+   */
   function addGroup(container, label, about, depth, key) {
     const count = element("span", { className: "count" });
     const summary = element("summary", { textContent: label });
@@ -191,14 +297,23 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
     return group;
   }
 
-  /** A name, and a button that makes a thing of this name with the first choice of each setting that it needs. */
+  /**
+   * A name, and a button that makes a thing of this name with the first choice of each setting that it needs.
+   * @param {HTMLElement} container
+   * @param {string} what
+   * @param {string} key
+   * @param {Schema} item
+   */
   function addAdder(container, what, key, item) {
     const input = element("input", { type: "text", spellcheck: false, autocomplete: "off", placeholder: "name" });
     const button = element("button", { type: "button", textContent: `Add ${what}` });
     const complaint = element("p", { className: "error", hidden: true });
     input.setAttribute("aria-label", `Name of a new ${what}`);
     button.onclick = async () => {
-      const needed = item.required.map((name) => [`${key}.${input.value.trim()}.${name}`, choices(item.properties[name])[0]]);
+      const needed = (item.required ?? []).map((name) => {
+        const property = item.properties?.[name];
+        return [`${key}.${input.value.trim()}.${name}`, property ? choices(property)?.[0] : undefined];
+      });
       complaint.textContent = await onAdd(Object.fromEntries(needed));
       complaint.hidden = !complaint.textContent;
     };
@@ -210,6 +325,13 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
     container.append(element("div", { className: "adder" }, input, button, complaint));
   }
 
+  /**
+   * @param {HTMLElement} container
+   * @param {string} key
+   * @param {string} name
+   * @param {Schema} schema
+   * @param {any} value
+   */
   function addField(container, key, name, schema, value) {
     if (/^sonars\.[^.]+\.profile$/.test(key)) schema = { ...schema, enum: Object.keys(config.profiles).sort() };
     const field = new Field(key, name, schema, onInput, onReset);
@@ -222,7 +344,7 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
   draw(parent, resolve(root, root), config.values, "", 0);
   for (const group of parent.querySelectorAll("details")) {
     const own = [...group.querySelectorAll(".field.differs")].length;
-    group.querySelector(":scope > summary > .count").textContent = own ? `${own} set` : "";
+    find(group, ":scope > summary > .count").textContent = own ? `${own} set` : "";
   }
   return fields;
 }

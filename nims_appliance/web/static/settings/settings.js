@@ -1,33 +1,59 @@
 // The settings page: shows the configuration, checks what is typed, saves it, and follows the changes of other pages.
 
+import { byId, find } from "../shared/elements.js";
 import { drawForm } from "./form.js";
 
-const form = document.getElementById("form");
-const pendingElement = document.getElementById("pending");
-const pendingText = pendingElement.querySelector("p");
-const problemsElement = document.getElementById("problems");
-const connectionElement = document.getElementById("connection");
+/**
+ * @typedef {import("./form.js").Field} Field
+ * @typedef {import("./form.js").Configuration} Configuration
+ */
+
+const form = byId("form", HTMLFormElement);
+const pendingElement = byId("pending");
+const pendingText = find(pendingElement, "p");
+const saveButton = find(pendingElement, ".primary", HTMLButtonElement);
+const problemsElement = byId("problems");
+const connectionElement = byId("connection");
+/** @type {Map<string, any>} */
 const pending = new Map(); // dotted key -> value as typed; null: take the override back
+/** @type {Map<string, Field>} */
 let fields = new Map();
+/** @type {WebSocket | null} */
 let socket = null;
 let saveNumber = 0;
+/** @type {{id: number, keys: string[]} | null} */
 let saving = null;
 
-const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-const show = (value) => (value === null ? "value below" : typeof value === "object" ? JSON.stringify(value) : String(value));
+const same = (/** @type {any} */ a, /** @type {any} */ b) => JSON.stringify(a) === JSON.stringify(b);
+/** @param {any} value */
+function show(value) {
+  if (value === null) return "value below";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
 
+/** @type {Promise<void> | null} */
 let loading = null;
+/** @type {Promise<void> | null} */
+let loadingAgain = null;
 
-/** Loads and draws the configuration; calls that come while it loads share the next run. */
-async function load() {
-  if (loading) return (loading.again ??= loading.run.then(load));
-  loading = { run: null, again: null };
-  loading.run = draw().finally(() => (loading = null));
-  return loading.run;
+/**
+ * Loads and draws the configuration; calls that come while it loads share the next run.
+ * @returns {Promise<void>}
+ */
+function load() {
+  if (loading) {
+    return (loadingAgain ??= loading.catch(() => undefined).then(() => {
+      loadingAgain = null;
+      return load();
+    }));
+  }
+  loading = draw().finally(() => (loading = null));
+  return loading;
 }
 
 async function draw() {
   const response = await fetch("/api/v1/config");
+  /** @type {Configuration & {error?: string}} */
   const config = await response.json();
   if (!response.ok) throw new Error(config.error);
   const open = new Map([...form.querySelectorAll("details")].map((group) => [group.dataset.key, group.open]));
@@ -38,7 +64,7 @@ async function draw() {
     if (pending.has(key)) {
       if (pending.get(key) !== null) field.write(pending.get(key));
       check(field);
-    } else if (before.has(key) && !same(before.get(key).saved, field.saved)) {
+    } else if (before.has(key) && !same(before.get(key)?.saved, field.saved)) {
       field.row.classList.add("pushed");
     }
   }
@@ -52,13 +78,17 @@ async function draw() {
   if (location.hash === "#add" && !before.size) addForm.scrollIntoView();
 }
 
+/** @param {Field} field */
 function typed(field) {
   pending.set(field.key, undefined);
   check(field);
   tellPending();
 }
 
-/** Reads a field into `pending`; a value that is not one stays there as undefined and cannot be saved. */
+/**
+ * Reads a field into `pending`; a value that is not one stays there as undefined and cannot be saved.
+ * @param {Field} field
+ */
 function check(field) {
   if (pending.get(field.key) === null) {
     field.row.classList.add("changed");
@@ -71,11 +101,12 @@ function check(field) {
     else pending.set(field.key, value);
   } catch (error) {
     pending.set(field.key, undefined);
-    field.complain(error.message);
+    field.complain(error instanceof Error ? error.message : String(error));
   }
   field.row.classList.toggle("changed", pending.has(field.key));
 }
 
+/** @param {Field} field */
 function takeBack(field) {
   pending.set(field.key, null);
   field.complain("");
@@ -86,7 +117,7 @@ function takeBack(field) {
 function tellPending(problem = "") {
   pendingElement.hidden = pending.size === 0 && !problem;
   const invalid = [...pending.values()].includes(undefined);
-  pendingElement.querySelector(".primary").disabled = invalid || saving !== null || socket?.readyState !== WebSocket.OPEN;
+  saveButton.disabled = invalid || saving !== null || socket?.readyState !== WebSocket.OPEN;
   pendingText.classList.toggle("bad", Boolean(problem));
   if (problem) {
     pendingText.textContent = problem;
@@ -104,13 +135,13 @@ function tellPending(problem = "") {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!pending.size || [...pending.values()].includes(undefined)) return;
+  if (!socket || !pending.size || [...pending.values()].includes(undefined)) return;
   saving = { id: ++saveNumber, keys: [...pending.keys()] };
   socket.send(JSON.stringify({ type: "change", id: saving.id, changes: Object.fromEntries(pending) }));
   tellPending();
 });
 
-document.getElementById("discard").onclick = () => {
+byId("discard").onclick = () => {
   for (const key of pending.keys()) {
     const field = fields.get(key);
     field?.write(field.saved);
@@ -121,11 +152,17 @@ document.getElementById("discard").onclick = () => {
   tellPending();
 };
 
-const addForm = document.getElementById("add");
+const addForm = byId("add", HTMLFormElement);
+const nameInput = find(addForm, "[name=name]", HTMLInputElement);
+const profileSelect = find(addForm, "[name=profile]", HTMLSelectElement);
+const linkInput = find(addForm, "[name=link]", HTMLInputElement);
 
-/** Offers the known profiles; the link that a profile usually has is proposed. */
+/**
+ * Offers the known profiles; the link that a profile usually has is proposed.
+ * @param {Configuration["profiles"]} profiles
+ */
 function offerProfiles(profiles) {
-  const { profile, link } = addForm.elements;
+  const [profile, link] = [profileSelect, linkInput];
   const chosen = profile.value;
   const options = Object.entries(profiles).sort().map(([name, { title }]) => new Option(title, name));
   profile.replaceChildren(...options);
@@ -141,20 +178,24 @@ function offerProfiles(profiles) {
 
 addForm.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { name, profile, link } = addForm.elements;
-  const key = `sonars.${name.value.trim()}`;
-  const response = await patch({ [`${key}.profile`]: profile.value, [`${key}.link`]: link.value.trim() });
-  const complaint = addForm.querySelector(".error");
+  const key = `sonars.${nameInput.value.trim()}`;
+  const response = await patch({ [`${key}.profile`]: profileSelect.value, [`${key}.link`]: linkInput.value.trim() });
+  const complaint = find(addForm, ".error");
   complaint.hidden = response.ok;
   if (response.ok) addForm.reset();
   else complaint.textContent = (await response.json()).error;
 });
 
+/** @param {Record<string, any>} changes */
 async function addItem(changes) {
   const response = await patch(changes);
   return response.ok ? "" : (await response.json()).error;
 }
 
+/**
+ * @param {string} what
+ * @param {string} key
+ */
 async function removeItem(what, key) {
   if (!confirm(`Remove the ${what} and its settings? What was recorded stays.`)) return;
   const response = await patch({ [key]: null });
@@ -163,6 +204,7 @@ async function removeItem(what, key) {
   tellPending();
 }
 
+/** @param {Record<string, any>} changes */
 function patch(changes) {
   return fetch("/api/v1/config", {
     method: "PATCH",
@@ -171,7 +213,9 @@ function patch(changes) {
   });
 }
 
-addEventListener("beforeunload", (event) => pending.size && event.preventDefault());
+addEventListener("beforeunload", (event) => {
+  if (pending.size) event.preventDefault();
+});
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -182,7 +226,7 @@ function connect() {
       connectionElement.dataset.state = "live";
       connectionElement.textContent = "connected";
       await load();
-    } else if (message.id === saving?.id) {
+    } else if (saving && message.id === saving.id) {
       const { keys } = saving;
       saving = null;
       if (message.type === "saved") {
