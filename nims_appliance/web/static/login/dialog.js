@@ -1,0 +1,43 @@
+// The login dialog that any page shows when something needs a login.
+
+import { makeForm } from "./form.js";
+
+const style = new URL("./login.css", import.meta.url).href;
+
+/**
+ * Shows the dialog until somebody has logged in or gives up.
+ * @param {string} why
+ * @returns {Promise<boolean>} whether somebody logged in
+ */
+export async function showLogin(why) {
+  if (!document.querySelector(`link[href="${CSS.escape(style)}"]`)) {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: style });
+    const loaded = new Promise((done) => (link.onload = link.onerror = done));
+    document.head.append(link);
+    await loaded;
+  }
+  const dialog = document.createElement("dialog");
+  dialog.className = "login";
+  dialog.setAttribute("aria-labelledby", "login-title");
+  const cancel = Object.assign(document.createElement("button"), { type: "button", textContent: "Cancel" });
+  return new Promise((done) => {
+    let loggedIn = false;
+    const form = makeForm({
+      why,
+      onLogin() {
+        loggedIn = true;
+        dialog.close();
+      },
+    });
+    form.querySelector(".buttons")?.prepend(cancel);
+    cancel.onclick = () => dialog.close();
+    dialog.onclose = () => {
+      dialog.remove();
+      done(loggedIn);
+    };
+    dialog.append(form);
+    document.body.append(dialog);
+    dialog.showModal();
+    /** @type {HTMLInputElement | null} */ (form.querySelector("input[type=password]"))?.focus();
+  });
+}
