@@ -2,6 +2,7 @@
 
 import { Connection, ServerClock } from "../shared/connection.js";
 import { byId } from "../shared/elements.js";
+import { mountShell } from "../shared/shell.js";
 import { Pane } from "./pane.js";
 
 const TELL_MS = 250;
@@ -11,8 +12,7 @@ const TELL_MS = 250;
  */
 
 const panesElement = byId("panes");
-const connectionElement = byId("connection");
-const problemsElement = byId("problems");
+const shell = mountShell({ follow: false });
 const clock = new ServerClock();
 /** @type {Map<string, Pane>} */
 const panes = new Map();
@@ -57,22 +57,7 @@ function takeState(message) {
     }
     panesElement.append(empty);
   }
-  showProblems(message);
-}
-
-/** @param {StateMessage} message */
-function showProblems({ errors, parts, sonars }) {
-  const sonarNames = sonars.map(({ name }) => name);
-  const failed = parts.filter(({ name, state }) => state === "failed" && !sonarNames.some((sonar) => isPartOf(name, sonar)));
-  const lines = [...errors, ...failed.map(({ name, last_error, detail }) => `${name}: ${last_error || detail || "failed"}`)];
-  const text = lines.join("\n");
-  if (problemsElement.dataset.text === text) return;
-  problemsElement.dataset.text = text;
-  problemsElement.hidden = !lines.length;
-  const list = document.createElement("ul");
-  list.append(...lines.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
-  const title = errors.length ? "Safe mode: the configuration has errors, so no sonar runs." : "Something is not working.";
-  problemsElement.replaceChildren(title, list);
+  shell.takeState(message);
 }
 
 /**
@@ -84,10 +69,7 @@ function isPartOf(part, sonar) {
 }
 
 function tell() {
-  const dataset = connectionElement.dataset;
-  dataset.state = connected ? "live" : state ? "lost" : "connecting";
-  const text = connected ? "connected" : state ? "connection lost, trying again" : "connecting";
-  if (connectionElement.textContent !== text) connectionElement.textContent = text;
+  shell.setConnection(connected ? "live" : state ? "lost" : "connecting");
   if (!state) return;
   for (const sonar of state.sonars) {
     const part = state.parts.find(({ name }) => isPartOf(name, sonar.name));

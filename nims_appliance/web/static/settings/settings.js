@@ -1,6 +1,7 @@
 // The settings page: shows the configuration, checks what is typed, saves it, and follows the changes of other pages.
 
 import { byId, find } from "../shared/elements.js";
+import { mountShell } from "../shared/shell.js";
 import { drawForm } from "./form.js";
 
 /**
@@ -12,8 +13,7 @@ const form = byId("form", HTMLFormElement);
 const pendingElement = byId("pending");
 const pendingText = find(pendingElement, "p");
 const saveButton = find(pendingElement, ".primary", HTMLButtonElement);
-const problemsElement = byId("problems");
-const connectionElement = byId("connection");
+const shell = mountShell({ follow: false });
 /** @type {Map<string, any>} */
 const pending = new Map(); // dotted key -> value as typed; null: take the override back
 /** @type {Map<string, Field>} */
@@ -70,10 +70,7 @@ async function draw() {
   }
   offerProfiles(config.profiles);
   const problems = [...config.errors, ...config.warnings];
-  problemsElement.hidden = !problems.length;
-  const list = document.createElement("ul");
-  list.append(...problems.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  problemsElement.replaceChildren(config.errors.length ? "Safe mode: no sonar runs until this is repaired." : "Ignored:", list);
+  shell.setProblems(config.errors.length ? "Safe mode: no sonar runs until this is repaired." : "Ignored:", problems);
   tellPending();
   if (location.hash === "#add" && !before.size) addForm.scrollIntoView();
 }
@@ -223,8 +220,7 @@ function connect() {
   socket.onmessage = async ({ data }) => {
     const message = JSON.parse(data);
     if (message.type === "config") {
-      connectionElement.dataset.state = "live";
-      connectionElement.textContent = "connected";
+      shell.setConnection("live");
       await load();
     } else if (saving && message.id === saving.id) {
       const { keys } = saving;
@@ -243,8 +239,7 @@ function connect() {
   };
   socket.onclose = () => {
     saving = null;
-    connectionElement.dataset.state = "lost";
-    connectionElement.textContent = "connection lost, trying again";
+    shell.setConnection("lost");
     tellPending();
     setTimeout(connect, 2000);
   };

@@ -91,6 +91,11 @@
 /** @typedef {{name: string, title: string, zones: Zone[]}} SonarState */
 
 /**
+ * What somebody must look at though nothing failed: a metric that crossed its threshold.
+ * @typedef {{name: string, text: string, level: "warn" | "bad"}} Alarm
+ */
+
+/**
  * @typedef {object} StateMessage
  * @property {"state"} type
  * @property {boolean} ok
@@ -100,6 +105,7 @@
  * @property {SonarState[]} sonars
  * @property {number} picture_rate_hz
  * @property {number} viewers
+ * @property {Alarm[]} [alarms]
  */
 
 /** @typedef {{type: "config", changes: string[], author: string}} ConfigMessage */
