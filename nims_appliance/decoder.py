@@ -126,6 +126,10 @@ class Driver:
     """Makes a decoder for tcp://, serial:// and file:// links; None if there is none."""
     datagram: Callable[[DecoderContext], DatagramDecoder] | None = None
     """Makes a decoder for udp:// links; None if there is none."""
+    plain_suffix: str = ""
+    """If its stream is a file format of its own: what such files end in (".imb"); recordings are then such files."""
+    packet_start: bytes = b""
+    """What each packet of its stream begins with, if anything: recordings are divided there."""
     recognise: Callable[[bytes], bool] = lambda head: False
     """Whether the first bytes (up to 64 KiB) look like this driver's data; must not raise."""
 

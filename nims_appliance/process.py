@@ -19,10 +19,10 @@ import msgspec
 import numpy as np
 
 from .analysis import Analysis, MetricsOfChannels
-from .decoder import Driver, StreamDecoder
-from .errors import ConfigError, LinkError, NimsError
+from .decoder import Driver
+from .errors import ConfigError, NimsError
+from .file_decoder import FileDecoder
 from .frame import Arrival, Frame
-from .links.connection import ReceiveBuffer
 from .outputs.track_message import describe_result, iso_time
 from .outputs.track_summary import POSITION_KEYS, SUMMARY_KEYS, describe_summary
 from .pipeline.classify import Classifier
@@ -33,10 +33,6 @@ from .profile import Profile
 from .settings import SonarSettings
 
 log = logging.getLogger(__name__)
-
-CHUNK_BYTES = 2**20
-"""Read at once, unless the decoder needs more."""
-HEAD_BYTES = 64 * 1024
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes of all files."""
@@ -98,23 +94,24 @@ def process_files(
     A file that cannot be read is named in `Summary.errors`, and the next is taken.
 
     Raises:
-      ConfigError: the driver reads no files, its settings do not fit, or an output cannot be written.
+      ConfigError: a file is a recording of what the driver does not decode, its settings do not fit, or an output
+        cannot be written.
     """
-    if driver.stream is None:
-        raise ConfigError(f"{driver.title} comes in datagrams: it cannot be read from a file")
     paths = [Path(file) for file in files]
     context = make_decoder_context(profile, sonar_settings, driver)
-    make_decoder = driver.stream
     total = sum(path.stat().st_size for path in paths if path.is_file())
     _check_distinct(tracks, detections, metrics, summaries)
     with _writing(), contextlib.ExitStack() as stack:
         opened = [_open_output(stack, output, paths) for output in (tracks, detections, metrics, summaries)]
         outputs = _Outputs(*opened, summaries_as_csv=str(summaries).lower().endswith(".csv"))
-        run = _Run(sonar, sonar_settings, classifiers, outputs, profile.limits.packet_bytes)
+        decoder = FileDecoder(
+            driver, context, profile.limits.packet_bytes, lambda done: progress and progress(done, total)
+        )
+        run = _Run(sonar, sonar_settings, classifiers, outputs, decoder)
         started = time.perf_counter()
         for path in paths:
             try:
-                run.read(path, lambda: make_decoder(context), lambda done: progress and progress(done, total))
+                run.read(path)
                 run.summary.files += 1
             except (ConfigError, BrokenPipeError):
                 raise  # the outputs cannot be written: going on would be in vain
@@ -142,100 +139,55 @@ class _Run:
         settings: SonarSettings,
         classifiers: Iterable[Classifier],
         outputs: _Outputs,
-        limit_bytes: int,
+        files: FileDecoder,
     ) -> None:
         self.summary = Summary()
         self.empty_head: bytes | None = None
         """The first bytes of the last file, when it had no ping."""
         self._sonar = sonar
         self._outputs = outputs
-        self._limit_bytes = limit_bytes
+        self._files = files
         self._analysis = Analysis(sonar, settings, classifiers)
         self._metrics: MetricsOfChannels | None = None
         if outputs.metrics is not None:
             self._metrics = MetricsOfChannels(sonar, lambda: EchoMetrics(settings.metrics))
 
-    def read(self, path: Path, make_decoder: Callable[[], StreamDecoder], progress: Callable[[int], Any]) -> None:
+    def read(self, path: Path) -> None:
         """Decode one file to its end; where the driver breaks down, what was read is left out.
 
         Raises:
-          NimsError: the file is empty, or the driver broke its contract.
+          NimsError: the file is empty, cannot be one of this driver's, or the driver broke its contract.
           OSError: it cannot be read.
         """
         self.empty_head = None
-        frames_before, head = self.summary.frames, b""
-        buffer = ReceiveBuffer(self._limit_bytes + CHUNK_BYTES)
-        decoder = make_decoder()
-        decoder.on_connect()
-        need = 1
-        with open(path, "rb", buffering=0) as file:
-            while count := file.readinto(buffer.room(max(need, len(buffer) + 1), CHUNK_BYTES)):
-                data = buffer.filled(count)
-                head = head or bytes(data[:HEAD_BYTES])
-                self.summary.bytes += count
-                try:
-                    need = self._decode(decoder, buffer)
-                except (NimsError, OSError):
-                    raise
-                except Exception as error:  # noqa: BLE001 - logged there
-                    self._broke_down(path, error)
-                    self._retire(decoder)
-                    decoder = make_decoder()
-                    decoder.on_connect()
-                    buffer.consume(len(buffer))
-                    need = 1
-                progress(self.summary.bytes)
-        if not head:
-            raise LinkError("the file is empty")
+        frames_before = self.summary.frames
         try:
-            self._take(decoder.finish(_arrival()))
-        except (NimsError, OSError):
-            raise
-        except Exception as error:  # noqa: BLE001 - logged there
-            self._broke_down(path, error)
-        self._retire(decoder)
+            for frame, arrival in self._files.frames(path):
+                self._take(frame, arrival)
+        finally:
+            self.summary.errors += self._files.breakdowns
+            self._files.breakdowns.clear()
         if self.summary.frames == frames_before:
-            self.empty_head = head
+            self.empty_head = self._files.head
 
-    def _decode(self, decoder: StreamDecoder, buffer: ReceiveBuffer) -> int:
-        """Decode what is complete in the buffer; return how many bytes the next call needs."""
-        while True:
-            decoded = decoder.decode(buffer.view, _arrival())
-            buffer.consume(decoded.consumed)
-            self._take(decoded.frames)
-            if not decoded.consumed or len(buffer) < max(decoded.need, 1):
-                return decoded.need
-
-    def _broke_down(self, path: Path, error: Exception) -> None:
-        text = f"{path}: the driver broke down ({type(error).__name__}: {error}); some of the file is left out"
-        if text not in self.summary.errors:
-            log.exception("%s: the driver raised before byte %d of all", path, self.summary.bytes)
-            self.summary.errors.append(text)
-
-    def _retire(self, decoder: StreamDecoder) -> None:
-        self.summary.resyncs += decoder.statistics.resyncs
-        self.summary.skipped_bytes += decoder.statistics.skipped_bytes
-        self.summary.packet_errors.update(decoder.statistics.errors)
-
-    def _take(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            try:
-                frame.check()
-            except Exception as error:  # noqa: BLE001 - a vendor's frame may be anything
-                if not self.summary.bad_frames:
-                    log.error("the driver gave a bad frame: %s", error)
-                self.summary.bad_frames += 1
-                continue
-            self.summary.frames += 1
-            frame = frame.stamped(self._sonar, self.summary.frames, _arrival())
-            if self._metrics is not None:
-                self._outputs.write_metrics(self._metrics.add(frame))
-            if not self._analysis.wants(frame):
-                continue
-            self.summary.pings += 1
-            result = self._analysis.process(frame)
-            if result is not None:
-                self._outputs.write_result(result)
+    def _take(self, frame: Frame, arrival: Arrival) -> None:
+        try:
+            frame.check()
+        except Exception as error:  # noqa: BLE001 - a vendor's frame may be anything
+            if not self.summary.bad_frames:
+                log.error("the driver gave a bad frame: %s", error)
+            self.summary.bad_frames += 1
+            return
+        self.summary.frames += 1
+        frame = frame.stamped(self._sonar, self.summary.frames, arrival)
+        if self._metrics is not None:
+            self._outputs.write_metrics(self._metrics.add(frame))
+        if not self._analysis.wants(frame):
+            return
+        self.summary.pings += 1
+        result = self._analysis.process(frame)
+        if result is not None:
+            self._outputs.write_result(result)
 
     def finish(self) -> None:
         last = self._analysis.finish()
@@ -246,6 +198,10 @@ class _Run:
         self.summary.detections = self._analysis.detections
         self.summary.tracks = self._analysis.tracks
         self.summary.failures = self._analysis.failures
+        files = self._files
+        self.summary.bytes = files.bytes
+        self.summary.resyncs, self.summary.skipped_bytes = files.resyncs, files.skipped_bytes
+        self.summary.packet_errors = files.errors
 
 
 class _Outputs:
@@ -359,7 +315,3 @@ def _open_output(stack: contextlib.ExitStack, output: str | Path | None, inputs:
         return stack.enter_context(open(path, "w", encoding="utf-8", newline=""))
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _arrival() -> Arrival:
-    return Arrival(time.time(), time.monotonic())

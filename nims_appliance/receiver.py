@@ -148,8 +148,10 @@ class Receiver:
         source: DatagramConnection = connection
         self._begin()
         await source.send(self._connect(self._decoder))
-        while True:
-            for datagram in await source.receive():
+        arrival = now()
+        while batch := await source.receive():
+            for datagram in batch:
+                arrival = datagram.arrival
                 decoded = self._guarded(
                     lambda d=datagram: _checked(  # type: ignore[misc]
                         self._decoder.decode_datagram(d.data, d.sender, d.arrival)  # type: ignore[union-attr]
@@ -161,6 +163,8 @@ class Receiver:
                 await self._publish(decoded.frames, datagram.arrival)
                 if decoded.send:
                     await source.send(decoded.send)
+        frames = self._guarded(lambda: self._decoder.finish(arrival))  # type: ignore[union-attr]
+        await self._publish(frames or [], arrival)
 
     def _connect(self, decoder: Decoder | None) -> bytes:
         return self._guarded(lambda: decoder.on_connect()) or b""  # type: ignore[union-attr]

@@ -189,6 +189,7 @@ class SonarSettings(Settings, frozen=True):
         ),
     ]
     enabled: Annotated[bool, Meta(extra={"restart": "sonar"}, description="Whether it runs")] = True
+    record: Annotated[bool, Meta(description="Whether its bytes are kept on disk, as they come")] = False
     channel: Annotated[
         str,
         Meta(
@@ -239,6 +240,20 @@ class TrackServerSettings(Settings, frozen=True):
     max_clients: Annotated[int, Meta(extra={"restart": "appliance"}, ge=1, description="Most clients at a time")] = 64
 
 
+class RecordingSettings(Settings, frozen=True):
+    """How the bytes of sonars are kept on disk; which sonars' is a switch of each (`record`)."""
+
+    file_minutes: Annotated[float, Meta(gt=0, le=1440, description="A new file is begun after so many minutes")] = 10.0
+    file_mb: Annotated[float, Meta(ge=1, le=100_000, description="... or so many megabytes")] = 1000.0
+    queue_mb: Annotated[
+        float,
+        Meta(ge=1, le=4000, description="Memory for bytes that a slow disk has not taken yet, megabytes a sonar"),
+    ] = 64.0
+    reserve_mb: Annotated[
+        float, Meta(ge=0, description="Free space kept for the archive: recording pauses below it, megabytes")
+    ] = 1000.0
+
+
 class ApplianceSettings(Settings, frozen=True):
     """config.yaml as a whole."""
 
@@ -247,3 +262,4 @@ class ApplianceSettings(Settings, frozen=True):
     )
     web: WebSettings = WebSettings()
     tracks: TrackServerSettings = TrackServerSettings()
+    recording: RecordingSettings = RecordingSettings()

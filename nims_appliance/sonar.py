@@ -24,6 +24,9 @@ from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
 from .rate_limit import RateLimit
 from .receiver import Receiver, percentile_ms
+from .recording.container import Header
+from .recording.files import FileFormat
+from .recording.recorder import Recorder
 from .settings import MetricsSettings, SonarSettings
 
 log = logging.getLogger(__name__)
@@ -97,7 +100,25 @@ class SonarRunner:
             backlog=lambda: max((frames.queued for frames in self._frames), default=0),
             most_backlog=QUEUED_FRAMES // 4,
         )
+        self._recorder = self._make_recorder()
         part.statistics = self.statistics
+
+    def _make_recorder(self) -> Recorder:
+        sonar, context, link = self._sonar, self._context, self.link
+        driver = context.plugins.driver(sonar.profile)
+        transport = "datagram" if link.is_datagram else "stream"
+        header = Header(sonar.name, sonar.profile.name, str(link.settings), transport)
+        plain = driver.plain_suffix if transport == "stream" else ""
+        recorder = Recorder(
+            context.data,
+            FileFormat(header, plain, driver.packet_start),
+            context.health.part(f"recorder {sonar.name}"),
+            wanted=lambda: sonar.settings.record,
+            settings=lambda: context.config.current.recording,
+            connects=lambda: link.connects,
+        )
+        link.taps.append(recorder.take)
+        return recorder
 
     def _make_analysis(self) -> Analysis:
         settings = self._sonar.settings
@@ -127,11 +148,11 @@ class SonarRunner:
                 nursery.start_soon(self._analyse, pipeline)
                 nursery.start_soon(self._measure, metrics)
                 nursery.start_soon(self._draw, display)
-                watch = trio.CancelScope()
-                nursery.start_soon(self._watch, watch)
+                beside = trio.CancelScope()
+                nursery.start_soon(self._beside, beside)
                 await self._receiver.run()
             # The subscriptions are left: the tasks end when they have worked off what waits.
-            watch.cancel()
+            beside.cancel()
 
     async def _analyse(self, frames: Subscription[Frame]) -> None:
         try:
@@ -230,11 +251,14 @@ class SonarRunner:
         while len(columns) > KEPT_COLUMNS or picture.received_utc_s - columns[0].received_utc_s > KEPT_COLUMNS_S:
             columns.popleft()
 
-    async def _watch(self, scope: trio.CancelScope) -> None:
+    async def _beside(self, scope: trio.CancelScope) -> None:
+        """Do what goes on for as long as bytes can come."""
         with scope:
-            while True:
-                await trio.sleep(1)
-                self._receiver.look()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._recorder.run)
+                while True:
+                    await trio.sleep(1)
+                    self._receiver.look()
 
     def statistics(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able values."""

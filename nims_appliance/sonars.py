@@ -76,7 +76,8 @@ def _forget(name: str, context: Context) -> None:
     sonar = context.sonars.pop(name)
     sonar.frames.close()
     sonar.pictures.close()
-    context.health.remove(f"sonar {name}")
+    for part in (f"sonar {name}", f"recorder {name}"):
+        context.health.remove(part)
     log.info("sonar %s was removed", name)
 
 

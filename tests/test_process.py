@@ -222,9 +222,12 @@ def test_a_driver_that_wants_the_impossible_is_named(tmp_path: Path) -> None:
 
 
 def test_a_driver_of_datagrams_reads_no_files(plugins, tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"abc")
     driver = Driver("udp", "Only datagrams", NoSettings, None, BreaksDown)
+    settings = SonarSettings(profile="udp", link=f"file:{path}")
     with pytest.raises(ConfigError, match="Only datagrams comes in datagrams"):
-        run(plugins, tmp_path, [], driver=driver)
+        process_files([path], settings, Profile(name="udp", title="", driver="udp"), driver)
 
 
 def test_one_output_never_overwrites_another(plugins, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
     metavar="NAME=LINK,profile=PROFILE",
     help="Add a sonar for this run: pen=tcp://10.0.0.5:20001,profile=kongsberg-m3",
 )
+@click.option(
+    "--record", metavar="all|NAME,...", help="Keep the bytes of these sonars on disk, whatever their settings say."
+)
 @click.option("--web-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the pages. [default: 8080]")
 @click.option(
     "--tracks-port", type=click.IntRange(0, 65535), metavar="PORT", help="Port of the track server. [default: 8001]"
@@ -59,6 +62,7 @@ def run_command(
     data: Path,
     demo: bool,
     sonars: tuple[str, ...],
+    record: str | None,
     web_port: int | None,
     tracks_port: int | None,
     host: str | None,
@@ -72,6 +76,10 @@ def run_command(
         if value is not None:
             given[key] = value
     given |= parse_settings(settings)
+    if record:
+        names = {key.split(".")[1] for key in given if key.startswith("sonars.")}
+        names |= set(load(data, given)[1].current.sonars)
+        given |= {f"sonars.{name}.record": True for name in chosen_sonars(record, names)}
     prepare_data(data)
     with lock_data(data):
         start_logging(data / "logs")
@@ -111,6 +119,21 @@ def parse_sonar(text: str) -> dict[str, str]:
     if link:
         settings[f"sonars.{name}.link"] = link
     return settings
+
+
+def chosen_sonars(text: str, names: set[str]) -> set[str]:
+    """Return the sonars of ``all`` or ``NAME,...``.
+
+    Raises:
+      ConfigError: there is no sonar of that name.
+    """
+    wanted = names if text == "all" else {name.strip() for name in text.split(",")}
+    if unknown := wanted - names:
+        known = ", ".join(sorted(names)) or "none is configured"
+        raise ConfigError(
+            f"--record: there is no sonar {', '.join(sorted(unknown))!r}: expected all, or names of: {known}"
+        )
+    return wanted
 
 
 def announcement(context: Context, addresses: Addresses) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -57,6 +58,8 @@ class FileLink:
     speed: float = 1.0
     """Times the pace of the recorded pings; 0: as fast as possible."""
     loop: bool = False
+    start_s: float | None = None
+    """Begin at this time of arrival, UTC seconds, as near as the recording's index allows."""
 
     def __str__(self) -> str:
         return f"file:{self.path}"
@@ -107,8 +110,10 @@ def parse_link(text: str) -> LinkSettings:
             host, port = _host_port(text, rest)
             return UdpLink("" if host in ("0.0.0.0", "::", "*") else host, port, options.get("bind", ""))
         case "file":
-            options = _options(text, query, {"speed": _speed, "loop": _yes_no})
-            return FileLink(_path(text, rest), options.get("speed", 1.0), options.get("loop", False))
+            options = _options(text, query, {"speed": _speed, "loop": _yes_no, "from": _moment})
+            return FileLink(
+                _path(text, rest), options.get("speed", 1.0), options.get("loop", False), options.get("from")
+            )
         case "simulator":
             names = {"rate": _rate, "beams": _beams, "samples": _samples, "seed": int}
             options = _options(text, query, names)
@@ -208,6 +213,14 @@ def _speed(value: str) -> float:
     if speed < 0:
         raise ValueError("expected 0 (as fast as possible) or more")
     return speed
+
+
+def _moment(value: str) -> float:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("expected a time as 2026-11-22T01:36:45Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _rate(value: str) -> float:

@@ -88,6 +88,7 @@ class StreamConnection:
       on_silence: called every second without data with the seconds since the last byte; may raise to give up.
       live: whether a device is at the other end.
       chunk_bytes: receive so much at once when the decoder needs less.
+      clock: tells when the bytes that were received last have arrived.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class StreamConnection:
         on_silence: Callable[[float], None] | None = None,
         live: bool = True,
         chunk_bytes: int = SLACK_BYTES,
+        clock: Callable[[], Arrival] = lambda: now(),
     ) -> None:
         self.buffer = ReceiveBuffer(limit_bytes + chunk_bytes)
         self.live = live
@@ -111,6 +113,7 @@ class StreamConnection:
         self._taps = taps if taps is not None else []
         self._on_silence = on_silence
         self._chunk_bytes = chunk_bytes
+        self._clock = clock
 
     async def fill(self, need: int) -> bool:
         """Wait until the buffer holds `need` bytes, or at least one more than now; False at the end of the stream.
@@ -123,7 +126,7 @@ class StreamConnection:
             count = await self._receive(self.buffer.room(wanted, self._chunk_bytes))
             if count == 0:
                 return False
-            self.arrival = now()
+            self.arrival = self._clock()
             self.received_bytes += count
             data = self.buffer.filled(count)
             for tap in self._taps:
@@ -171,7 +174,7 @@ class DatagramConnection(Protocol):
     received_bytes: int
 
     async def receive(self) -> list[Datagram]:
-        """Wait for datagrams and return those that are there, a bounded number."""
+        """Wait for datagrams and return those that are there, a bounded number; none at the end of a recording."""
 
     async def send(self, data: bytes) -> None:
         """Send to the sonar, where the link names one."""

@@ -1,22 +1,36 @@
-"""Files: a recording as a byte stream, read off the event loop."""
+"""Files: a recording as a sonar's bytes, read off the event loop.
+
+A container (`recording.container`) gives the bytes in the pieces, with the senders and at the times of arrival in which
+they came, so that a decoder sees exactly what it saw live. Any other file is a byte stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from io import FileIO
+from itertools import islice
+from typing import Any, TypeVar
 
 import trio
 
 from ..errors import LinkError
+from ..frame import Arrival
+from ..recording.container import MAGIC, Kind, Reader, Record
+from ..recording.files import offset_at
 from .address import FileLink
-from .connection import StreamConnection, Tap
+from .connection import Datagram, StreamConnection, Tap, now
 
+T = TypeVar("T")
 CHUNK_BYTES = 2**20
+BATCH = 64
+"""Datagrams read at once."""
 
 
 @asynccontextmanager
-async def open_file(link: FileLink, *, limit_bytes: int, taps: list[Tap]) -> AsyncIterator[StreamConnection]:
+async def open_file(
+    link: FileLink, *, limit_bytes: int, taps: list[Tap]
+) -> AsyncIterator[StreamConnection | RecordedDatagrams]:
     """Open the recording; it is closed at the end.
 
     Raises:
@@ -24,18 +38,102 @@ async def open_file(link: FileLink, *, limit_bytes: int, taps: list[Tap]) -> Asy
     """
     file = await trio.to_thread.run_sync(_open, link)
     try:
+        if await trio.to_thread.run_sync(_is_container, file, link):
+            reader = await trio.to_thread.run_sync(Reader, file, str(link.path))
+            if link.start_s is not None:
+                reader.seek(await trio.to_thread.run_sync(offset_at, link.path, link.start_s))
+            records = (record for record in reader if record.kind in (Kind.STREAM, Kind.DATAGRAM))
+            if reader.header.transport == "datagram":
+                yield RecordedDatagrams(records, taps, link)
+            else:
+                stream = _RecordedStream(records, link)
+                yield StreamConnection(
+                    stream.receive_into, limit_bytes=limit_bytes, taps=taps, live=False, clock=lambda: stream.arrival
+                )
+            return
+        if link.start_s is not None:
+            file.seek(await trio.to_thread.run_sync(offset_at, link.path, link.start_s))
 
         async def read_into(view: memoryview) -> int:
-            try:
-                return await trio.to_thread.run_sync(file.readinto, view)
-            except OSError as error:
-                raise LinkError(f"cannot read {link.path}: {error.strerror or error}") from error
+            return await _reading(link, file.readinto, view)
 
         yield StreamConnection(
             read_into, limit_bytes=limit_bytes, taps=taps, live=False, chunk_bytes=min(CHUNK_BYTES, limit_bytes)
         )
     finally:
         file.close()
+
+
+def holds_datagrams(link: FileLink) -> bool:
+    """Return whether the recording is a container of datagrams; False also for a file that cannot be read. Blocks."""
+    try:
+        with _open(link) as file:
+            return _is_container(file, link) and Reader(file, str(link.path)).header.transport == "datagram"
+    except (LinkError, OSError):
+        return False
+
+
+class _RecordedStream:
+    """The stream of a container, in the pieces in which it came."""
+
+    def __init__(self, records: Iterator[Record], link: FileLink) -> None:
+        self.arrival: Arrival = now()
+        self._records = records
+        self._link = link
+        self._rest = memoryview(b"")
+
+    async def receive_into(self, view: memoryview) -> int:
+        while not self._rest:
+            record = await _reading(self._link, next, self._records, None)
+            if record is None:
+                return 0
+            self._rest, self.arrival = memoryview(record.payload), record.arrival
+        count = min(len(view), len(self._rest))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class RecordedDatagrams:
+    """The datagrams of a container, as a connection."""
+
+    live = False
+
+    def __init__(self, records: Iterator[Record], taps: list[Tap], link: FileLink) -> None:
+        self.received_bytes = 0
+        self._records = records
+        self._taps = taps
+        self._link = link
+
+    async def receive(self) -> list[Datagram]:
+        """Return the next datagrams; none at the end."""
+        records = await _reading(self._link, lambda: list(islice(self._records, BATCH)))
+        batch = [Datagram(memoryview(record.payload), record.sender, record.arrival) for record in records]
+        for datagram in batch:
+            self.received_bytes += len(datagram.data)
+            for tap in self._taps:
+                tap(datagram.data, datagram.sender, datagram.arrival)
+        return batch
+
+    async def send(self, data: bytes) -> None:
+        """Forget the bytes: nobody listens."""
+        await trio.lowlevel.checkpoint()
+
+
+async def _reading(link: FileLink, read: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return await trio.to_thread.run_sync(read, *arguments)
+    except OSError as error:
+        raise LinkError(f"cannot read {link.path}: {error.strerror or error}") from error
+
+
+def _is_container(file: FileIO, link: FileLink) -> bool:
+    try:
+        head = file.read(len(MAGIC))
+        file.seek(0)
+    except OSError as error:
+        raise LinkError(f"cannot read {link.path}: {error.strerror or error}") from error
+    return head == MAGIC
 
 
 def _open(link: FileLink) -> FileIO:

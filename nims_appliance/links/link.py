@@ -16,7 +16,7 @@ from ..decoder import Simulator
 from ..errors import LinkError
 from .address import FileLink, LinkSettings, SimulatorLink, TcpLink, UdpLink
 from .connection import DatagramConnection, StreamConnection, Tap
-from .file import open_file
+from .file import holds_datagrams, open_file
 from .tcp import connect_tcp
 from .udp import UdpConnection, bind_udp
 
@@ -93,6 +93,8 @@ class Link:
         """
         if isinstance(self.settings, SimulatorLink):
             return self._simulator(self.settings).transport == "udp"
+        if isinstance(self.settings, FileLink):
+            return holds_datagrams(self.settings)
         return isinstance(self.settings, UdpLink)
 
     @property

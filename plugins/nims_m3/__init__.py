@@ -8,6 +8,7 @@ from nims_appliance.hookspecs import hookimpl
 from nims_appliance.profile import LimitsSettings
 
 from .decoder import M3Decoder, M3Packets, M3Settings
+from .wire import SYNC
 
 
 @hookimpl
@@ -19,6 +20,8 @@ def nims_drivers() -> list[Driver]:
             title="Kongsberg M3 beamformed data (IMB)",
             settings_type=M3Settings,
             stream=M3Decoder,
+            plain_suffix=".imb",
+            packet_start=SYNC,
             recognise=lambda head: recognise(M3Packets(LimitsSettings()), head),
         )
     ]
