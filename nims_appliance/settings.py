@@ -143,6 +143,7 @@ class ZoneSettings(Settings, frozen=True):
             description="watched: tracks tell how near they came, and when inside; ignored: nothing in it is detected",
         ),
     ]
+    enabled: Annotated[bool, Meta(description="Whether it counts; false: as if it were not there")] = True
     min_range_m: Annotated[float, Meta(ge=0, description="Where it begins, metres from the sonar")] = 0.0
     max_range_m: Annotated[float, Meta(gt=0, description="Where it ends, metres from the sonar")] = 1e6
     min_bearing_deg: Annotated[

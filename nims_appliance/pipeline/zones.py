@@ -50,10 +50,10 @@ class Zone:
 
 
 class Zones:
-    """All zones of a sonar, from its settings by name."""
+    """All zones of a sonar that count, from its settings by name."""
 
     def __init__(self, settings: Mapping[str, ZoneSettings]) -> None:
-        zones = [(zone.kind, Zone(name, zone)) for name, zone in settings.items()]
+        zones = [(zone.kind, Zone(name, zone)) for name, zone in settings.items() if zone.enabled]
         self.watched = tuple(zone for kind, zone in zones if kind == "watched")
         self._ignored = tuple(zone for kind, zone in zones if kind == "ignored")
 

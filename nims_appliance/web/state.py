@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from ..bus import all_within
+from ..outputs.track_summary import describe_summary
 from ..pipeline.results import PingResult, TrackState
 from .transport import Message, binary_message, text_message
 
@@ -111,6 +112,9 @@ def _tracks_message(result: PingResult) -> Message:
                 "detections": len(result.detections),
                 "tracks": [describe_track(track) for track in result.tracks],
                 "ended": [str(track.id) for track in result.ended],
+                "descriptions": [
+                    describe_summary(result.sonar_id, track) | {"id": str(track.id)} for track in result.ended
+                ],
             }
         )
     )

@@ -153,3 +153,15 @@ def test_a_busy_ignored_zone_leaves_the_places_of_others_in_the_count(make_scene
 def test_zones_without_any_ignored_one_change_nothing() -> None:
     found = np.zeros(2, DETECTION)
     assert Zones({"gate": HALF}).without_ignored(found) is found
+
+
+def test_a_zone_that_is_switched_off_is_as_if_it_were_not_there() -> None:
+    off = msgspec.structs.replace(HALF, enabled=False)
+    ignored = msgspec.structs.replace(HALF, kind="ignored")
+    assert Zones({"gate": off}).watched == ()
+    assert Zones({"kelp": ignored}).ignores(np.array([5.0]), np.array([-0.5])).all()
+    assert (
+        not Zones({"kelp": msgspec.structs.replace(ignored, enabled=False)})
+        .ignores(np.array([5.0]), np.array([-0.5]))
+        .any()
+    )

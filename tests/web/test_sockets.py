@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -14,6 +15,7 @@ from trio_websocket import ConnectionRejected, WebSocketConnection
 from nims_appliance.context import Context
 from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.pipeline.metrics import MetricsBin
+from nims_appliance.pipeline.results import TrackSummary
 
 
 async def next_of_type(client: WebSocketConnection, kind: str) -> dict[str, Any]:
@@ -47,6 +49,20 @@ async def test_the_live_socket_greets_and_tells_the_state(context: Context, serv
         state = await next_of_type(client, "state")
         assert [sonar["name"] for sonar in state["sonars"]] == ["pen"]
         assert state["errors"] == []
+
+
+async def test_an_ended_track_comes_with_its_description(context: Context, serve, connect, make_result) -> None:
+    numbers = {field.name: 0.5 for field in dataclasses.fields(TrackSummary) if field.type == "float"}
+    exact = {"id": 2**62 + 5, "hits": 9, "pings": 12, "calibrated": False, "label": "probable animal"}
+    summary = TrackSummary(**(numbers | exact | {"net_sd_m": math.nan}))
+    async with serve(context) as port, connect(port, "/livesocket") as client:
+        await wait_for_subscribers(context.results, 2)
+        context.results.publish(dataclasses.replace(make_result(8), tracks=(), ended=(summary,)))
+        message = await next_of_type(client, "tracks")
+        (description,) = message["descriptions"]
+        assert message["ended"] == [description["id"]] == [str(2**62 + 5)]
+        assert description["label"] == "probable animal"
+        assert (description["probability"], description["net_sd_m"]) == (0.5, None)
 
 
 async def test_a_viewer_that_comes_late_sees_the_newest_picture_and_tracks_at_once(
