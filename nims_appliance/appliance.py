@@ -20,6 +20,7 @@ from .listening import bind, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
 from .supervisor import Child
+from .vitals import Vitals
 from .web.server import serve_web
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ async def run_appliance(
         start("track server", partial(tracks.serve, track_sockets))
         start("web", partial(_serve_web, context, web_sockets))
         sonars = start("sonars", partial(run_sonars, context))
+        start("vitals", Vitals(context.data, health, lambda: context.sonars).run)
         task_status.started(
             Addresses(tuple(url("http", s) for s in web_sockets), tuple(url("tcp", s) for s in track_sockets))
         )

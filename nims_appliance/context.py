@@ -12,6 +12,7 @@ import trio
 from .bus import Bus
 from .frame import Frame
 from .health import Health
+from .recent_log import RecentLog
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -59,5 +60,7 @@ class Context:
     """Echo metrics of every sonar, per ping and per time bin."""
     archive: Archive | None = None
     """Ended tracks; set by the appliance before anything else runs."""
+    log: RecentLog = field(default_factory=RecentLog)
+    """The last records of the log."""
     stopping: trio.Event = field(default_factory=trio.Event)
     """Set when the appliance is asked to stop; handlers that may block watch it."""

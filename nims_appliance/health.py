@@ -26,10 +26,24 @@ class Part:
     detail: str = ""
     """What it is doing or waiting for, for people."""
     restarts: int = 0
-    last_error: str = ""
     since_utc_s: float = field(default_factory=time.time)
     statistics: Callable[[], dict[str, Any]] | None = None
     """Returns counters as JSON-able values; called on the trio thread, must be quick."""
+    warning: str = ""
+    """What somebody should look at although the part works: every page shows it."""
+    last_error_utc_s: float | None = None
+    """When `last_error` was last told; the same error again counts too."""
+    _last_error: str = ""
+
+    @property
+    def last_error(self) -> str:
+        """What went wrong last, for people; empty: nothing yet."""
+        return self._last_error
+
+    @last_error.setter
+    def last_error(self, text: str) -> None:
+        self._last_error = text
+        self.last_error_utc_s = time.time() if text else None
 
     def set(self, state: str, detail: str = "") -> None:
         """Change the state; the time of the last change is kept."""
@@ -86,6 +100,8 @@ class Health:
                     "since_utc_s": part.since_utc_s,
                     "restarts": part.restarts,
                     "last_error": part.last_error,
+                    "last_error_utc_s": part.last_error_utc_s,
+                    "warning": part.warning,
                 }
                 for part in self._parts.values()
             ],

@@ -15,6 +15,7 @@ import trio
 
 from ..data_folder import default_data
 from ..errors import ConfigError
+from ..recent_log import RecentLog
 
 if TYPE_CHECKING:
     from ..config.store import ConfigStore
@@ -58,10 +59,14 @@ def load(data: Path, command_line: dict[str, Any] | None = None) -> tuple[Plugin
     return plugins, ConfigStore.load(data, plugins=plugins, environ=os.environ, command_line=command_line)
 
 
-def start_logging(folder: Path | None) -> None:
-    """Send events to stderr and, with a folder, to nims.log in it; a full disk silences the file, nothing else."""
+def start_logging(folder: Path | None) -> RecentLog:
+    """Send events to stderr and, with a folder, to nims.log in it; a full disk silences the file, nothing else.
+
+    Returns the last of them, kept in memory for the health page.
+    """
     logging.raiseExceptions = False
-    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    recent = RecentLog()
+    handlers: list[logging.Handler] = [logging.StreamHandler(), recent]
     if folder is not None:
         handlers.append(
             logging.handlers.RotatingFileHandler(
@@ -76,6 +81,7 @@ def start_logging(folder: Path | None) -> None:
     # These report what the appliance reports itself, each client twice.
     for noisy in ("hypercorn", "quart", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    return recent
 
 
 def parse_settings(texts: tuple[str, ...]) -> dict[str, Any]:

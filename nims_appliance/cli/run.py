@@ -82,7 +82,7 @@ def run_command(
         given |= {f"sonars.{name}.record": True for name in chosen_sonars(record, names)}
     prepare_data(data)
     with lock_data(data):
-        start_logging(data / "logs")
+        log_kept = start_logging(data / "logs")
         plugins, config = load(data, given)
         plugins.forget_old_wheels()
         for text in plugins.errors:
@@ -90,7 +90,7 @@ def run_command(
         mistakes = [text.removeprefix("command line: ") for text in config.errors if text.startswith("command line")]
         if mistakes:
             raise ConfigError("; ".join(mistakes))
-        context = Context(data=data, config=config, plugins=plugins)
+        context = Context(data=data, config=config, plugins=plugins, log=log_kept)
 
         def announce(addresses: Addresses) -> None:
             click.echo("\n".join(announcement(context, addresses)))
