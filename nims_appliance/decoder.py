@@ -106,6 +106,8 @@ class DecoderContext:
     """An instance of `Driver.settings_type`: profile and operator's settings merged."""
     live: bool = False
     """True if the bytes come from a device that can be talked to; False for files."""
+    timed: bool = False
+    """True if the arrivals are those of the sonar's own bytes: live, and in recordings that keep the time."""
     want_samples: bool = False
     """True if the pipeline wants complex samples beside the intensity."""
     mounting: MountingSettings = field(default_factory=MountingSettings)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from .decoder import DatagramDecoder, DecoderContext, Driver, StreamDecoder
 from .errors import ConfigError, LinkError, NimsError
 from .frame import Arrival, Frame
-from .links.connection import ReceiveBuffer, now
+from .links.connection import SLACK_BYTES, ReceiveBuffer, now
 from .recording.container import MAGIC, Kind, Reader, Record
 
 T = TypeVar("T")
@@ -72,13 +74,15 @@ class FileDecoder:
             if is_container:
                 reader = Reader(file, path.name)
                 records = self._counted(record for record in reader if record.kind in (Kind.STREAM, Kind.DATAGRAM))
+                context = replace(self._context, timed=True)
                 if reader.header.transport == "datagram":
-                    yield from self._datagrams(path, records)
+                    yield from self._datagrams(path, context, records)
                 else:
-                    yield from self._stream(path, _Pieces(records).read_into, 2**16)
+                    yield from self._stream(path, context, _Pieces(records).read_into, SLACK_BYTES)
                 self.skipped_bytes += reader.skipped_bytes + reader.torn_bytes
             else:
-                yield from self._stream(path, lambda view: _fill(file, view), CHUNK_BYTES)
+                fill = partial(_fill, file, self._count)
+                yield from self._stream(path, self._context, fill, CHUNK_BYTES)
         if not self.head:
             raise LinkError("the file is empty")
 
@@ -92,25 +96,25 @@ class FileDecoder:
         self.bytes += len(data)
         self._progress(self.bytes)
 
-    def _stream(self, path: Path, read_into: Callable, chunk_bytes: int) -> Iterator[tuple[Frame, Arrival]]:
+    def _stream(
+        self, path: Path, context: DecoderContext, read_into: Callable, chunk_bytes: int
+    ) -> Iterator[tuple[Frame, Arrival]]:
         if self._driver.stream is None:
             raise ConfigError(
                 f"{self._driver.title} comes in datagrams: it cannot be read from a file of a byte stream"
             )
         buffer = ReceiveBuffer(self._limit_bytes + chunk_bytes)
-        decoder: StreamDecoder = self._made(self._driver.stream)
+        decoder: StreamDecoder = self._made(self._driver.stream, context)
         need, arrival = 1, now()
         while True:
             count, arrival = read_into(buffer.room(max(need, len(buffer) + 1), chunk_bytes))
             if not count:
                 break
-            data = buffer.filled(count)
-            if chunk_bytes == CHUNK_BYTES:
-                self._count(data)
+            buffer.filled(count)
             while True:
                 decoded = self._guarded(path, decoder, partial(decoder.decode, buffer.view, arrival))
                 if decoded is None:
-                    decoder = self._made(self._driver.stream)
+                    decoder = self._made(self._driver.stream, context)
                     buffer.consume(len(buffer))
                     need = 1
                     break
@@ -121,23 +125,25 @@ class FileDecoder:
                     break
         yield from self._finish(path, decoder, arrival)
 
-    def _datagrams(self, path: Path, records: Iterator[Record]) -> Iterator[tuple[Frame, Arrival]]:
+    def _datagrams(
+        self, path: Path, context: DecoderContext, records: Iterator[Record]
+    ) -> Iterator[tuple[Frame, Arrival]]:
         if self._driver.datagram is None:
             raise ConfigError(f"{self._driver.title} comes in a byte stream: this is a recording of datagrams")
-        decoder: DatagramDecoder = self._made(self._driver.datagram)
+        decoder: DatagramDecoder = self._made(self._driver.datagram, context)
         arrival = now()
         for record in records:
             arrival = record.arrival
             decode = partial(decoder.decode_datagram, memoryview(record.payload), record.sender, arrival)
             decoded = self._guarded(path, decoder, decode)
             if decoded is None:
-                decoder = self._made(self._driver.datagram)
+                decoder = self._made(self._driver.datagram, context)
                 continue
             yield from ((frame, arrival) for frame in decoded.frames)
         yield from self._finish(path, decoder, arrival)
 
-    def _made(self, make: Callable[[DecoderContext], Any]) -> Any:
-        decoder = make(self._context)
+    def _made(self, make: Callable[[DecoderContext], Any], context: DecoderContext) -> Any:
+        decoder = make(context)
         decoder.on_connect()
         return decoder
 
@@ -186,5 +192,7 @@ class _Pieces:
         return count, self._arrival
 
 
-def _fill(file: BinaryIO, view: memoryview) -> tuple[int, Arrival]:
-    return file.readinto(view), now()  # type: ignore[attr-defined]
+def _fill(file: FileIO, counted: Callable[[memoryview], None], view: memoryview) -> tuple[int, Arrival]:
+    count = file.readinto(view)
+    counted(view[:count])
+    return count, now()

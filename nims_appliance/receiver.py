@@ -104,7 +104,13 @@ class Receiver:
                 f"sonars.{self._sonar.name}.link: {self._link.settings} brings {have}, "
                 f"but {self._driver.title} needs {want} link"
             )
-        context = make_decoder_context(self._sonar.profile, self._sonar.settings, self._driver, live=self._link.is_live)
+        context = make_decoder_context(
+            self._sonar.profile,
+            self._sonar.settings,
+            self._driver,
+            live=self._link.is_live,
+            timed=self._link.is_timed,
+        )
         return make(context)
 
     async def _stream(self, connection: Any) -> None:

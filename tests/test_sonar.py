@@ -547,8 +547,8 @@ async def test_the_last_columns_of_an_echogram_are_kept_without_a_viewer(tmp_pat
     rig.runner._receiver._driver = Driver("toy", "Toy", ToySettings, Channels)
     await rig.run()
     assert [column.frame_number for column in rig.sonar.columns] == list(range(41, 91))
-    newest = rig.sonar.columns[-1]
-    rig.runner._keep(dataclasses.replace(newest, received_utc_s=newest.received_utc_s + 179.9, frame_number=91))
+    oldest, newest = rig.sonar.columns[0], rig.sonar.columns[-1]
+    rig.runner._keep(dataclasses.replace(newest, received_utc_s=oldest.received_utc_s + 179.9, frame_number=91))
     assert [rig.sonar.columns[0].frame_number, len(rig.sonar.columns)] == [42, 50]
     rig.runner._keep(dataclasses.replace(newest, received_utc_s=newest.received_utc_s + 1000.0, frame_number=92))
     assert [column.frame_number for column in rig.sonar.columns] == [92]

@@ -64,13 +64,13 @@ async def open_file(
         file.close()
 
 
-def holds_datagrams(link: FileLink) -> bool:
-    """Return whether the recording is a container of datagrams; False also for a file that cannot be read. Blocks."""
+def recorded_transport(link: FileLink) -> str:
+    """Return "stream" or "datagram" for a container, "" for any other file, also one that cannot be read. Blocks."""
     try:
         with _open(link) as file:
-            return _is_container(file, link) and Reader(file, str(link.path)).header.transport == "datagram"
+            return Reader(file, str(link.path)).header.transport if _is_container(file, link) else ""
     except (LinkError, OSError):
-        return False
+        return ""
 
 
 class _RecordedStream:

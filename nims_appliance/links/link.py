@@ -16,7 +16,7 @@ from ..decoder import Simulator
 from ..errors import LinkError
 from .address import FileLink, LinkSettings, SimulatorLink, TcpLink, UdpLink
 from .connection import DatagramConnection, StreamConnection, Tap
-from .file import holds_datagrams, open_file
+from .file import open_file, recorded_transport
 from .tcp import connect_tcp
 from .udp import UdpConnection, bind_udp
 
@@ -94,13 +94,18 @@ class Link:
         if isinstance(self.settings, SimulatorLink):
             return self._simulator(self.settings).transport == "udp"
         if isinstance(self.settings, FileLink):
-            return holds_datagrams(self.settings)
+            return recorded_transport(self.settings) == "datagram"
         return isinstance(self.settings, UdpLink)
 
     @property
     def is_live(self) -> bool:
         """Whether a device (or one that is played) is at the other end."""
         return not isinstance(self.settings, FileLink)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the times of arrival are those of the sonar's own bytes."""
+        return not isinstance(self.settings, FileLink) or recorded_transport(self.settings) != ""
 
     def good_data(self) -> None:
         """Say that a ping was decoded: the next lost connection is retried at once."""

@@ -369,7 +369,13 @@ def convert_driver_settings(driver: Driver, values: dict[str, Any]) -> Any:
 
 
 def make_decoder_context(
-    profile: Profile, settings: SonarSettings, driver: Driver, *, live: bool = False, want_samples: bool = False
+    profile: Profile,
+    settings: SonarSettings,
+    driver: Driver,
+    *,
+    live: bool = False,
+    timed: bool = False,
+    want_samples: bool = False,
 ) -> DecoderContext:
     """Return what a driver is told when it is asked for a decoder: the operator's settings over the profile's.
 
@@ -380,7 +386,12 @@ def make_decoder_context(
 
     merged = convert_driver_settings(driver, merge(profile.settings, settings.driver))
     return DecoderContext(
-        profile=profile, settings=merged, live=live, want_samples=want_samples, mounting=settings.mounting
+        profile=profile,
+        settings=merged,
+        live=live,
+        timed=live or timed,
+        want_samples=want_samples,
+        mounting=settings.mounting,
     )
 
 

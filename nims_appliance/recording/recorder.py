@@ -113,7 +113,7 @@ class Recorder:
         settings = self._settings()
         self._writer.file_s, self._writer.file_bytes = settings.file_minutes * 60, int(settings.file_mb * 1e6)
         error = await trio.to_thread.run_sync(self._try_to_write, batch, settings.reserve_mb, abandon_on_cancel=True)
-        size = sum(len(piece.payload) for piece in batch)
+        size = sum(len(piece.payload) for piece in batch if piece.kind is not Kind.LOST)
         self._queued_bytes -= size
         if error:
             self.lost_bytes += size

@@ -167,9 +167,9 @@ class OculusPackets:
 class OculusDecoder(OculusPackets):
     """Turns the stream into frames and starts the pings; keeps `StreamDecoder`.
 
-    A ping carries no time of day. Live, its time is that of its arrival. In a file the first ping has the time of its
-    arrival, and the sonar's ping clock (since power-up) gives the intervals; where that clock makes no sense, the
-    arrival again.
+    A ping carries no time of day. Its time is that of its arrival. In a file that keeps no times the first ping has
+    that of its reading, and the sonar's ping clock (since power-up) gives the intervals; where that clock makes no
+    sense, the arrival again.
     """
 
     def __init__(self, context: DecoderContext) -> None:
@@ -177,6 +177,7 @@ class OculusDecoder(OculusPackets):
         self.statistics = DecoderStatistics()
         self._settings: OculusSettings = context.settings
         self._live = context.live
+        self._timed = context.timed
         self._mirrored = is_mirrored(context.mounting)
         self._pool = Pool()
         self._framer = StreamFramer(self, self.statistics)
@@ -292,7 +293,7 @@ class OculusDecoder(OculusPackets):
         return interval_s if 0 < interval_s <= MAX_INTERVAL_S else math.nan
 
     def _ping_time_s(self, interval_s: float, arrival: Arrival) -> float:
-        if self._live:
+        if self._timed:
             return arrival.utc_s
         if math.isfinite(interval_s) and math.isfinite(self._time_s):
             self._time_s += interval_s

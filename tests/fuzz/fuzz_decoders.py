@@ -43,7 +43,7 @@ def context(driver: Driver, profile_name: str) -> DecoderContext:
     text = (Path(firmware_profiles.__file__).parent / f"{profile_name}.yaml").read_text(encoding="utf-8")
     profile = msgspec.structs.replace(msgspec.convert(yaml.safe_load(text), Profile), limits=LIMITS)
     settings = msgspec.convert(profile.settings, driver.settings_type)
-    return DecoderContext(profile=profile, settings=settings, live=True, want_samples=True)
+    return DecoderContext(profile=profile, settings=settings, live=True, timed=True, want_samples=True)
 
 
 def frames_of(stream: bytes, chosen: DecoderContext, driver: Driver, cuts: list[int]):

@@ -21,6 +21,7 @@ def _make(driver: Driver, *, settings=None, limits=None, live=False, want_sample
         profile=Profile(name="test", title="Test", driver=driver.name, limits=limits or LimitsSettings()),
         settings=driver.settings_type() if settings is None else settings,
         live=live,
+        timed=live,
         want_samples=want_samples,
         mounting=MountingSettings(**mounting),
     )

@@ -34,7 +34,7 @@ SIMULATORS = {simulator.profile: simulator for simulator in nims_simulators()}
 
 def context(driver: Driver, **settings: object) -> DecoderContext:
     profile = Profile(name="test", title="test", driver=driver.name)
-    return DecoderContext(profile=profile, settings=driver.settings_type(**settings), live=True, want_samples=True)
+    return DecoderContext(profile, driver.settings_type(**settings), live=True, timed=True, want_samples=True)
 
 
 def stream_decoder(plugin: object, **settings: object) -> StreamDecoder:
