@@ -16,7 +16,7 @@ import trio
 
 from .archive import Archive
 from .context import Context
-from .listening import bind, url
+from .listening import bind, opened, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
 from .supervisor import Child
@@ -53,8 +53,9 @@ async def run_appliance(
       ConfigError: an address cannot be listened on; nothing has been started then.
     """
     health, config, results = context.health, context.config, context.results
+    web = opened(config.current.web, users=bool(context.access.content.users))
     async with contextlib.AsyncExitStack() as stack:
-        web_sockets = [stack.enter_context(sock) for sock in bind(config.current.web, "web")]
+        web_sockets = [stack.enter_context(sock) for sock in bind(web, "web")]
         track_sockets = [stack.enter_context(sock) for sock in bind(config.current.tracks, "tracks")]
         context.archive = archive = Archive(context.data, health.part("archive"))
         tracks = TrackServer(context, health.part("track server"))

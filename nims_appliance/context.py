@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .access.store import AccessStore
 from .bus import Bus
 from .frame import Frame
 from .health import Health
@@ -64,3 +65,8 @@ class Context:
     """The last records of the log."""
     stopping: trio.Event = field(default_factory=trio.Event)
     """Set when the appliance is asked to stop; handlers that may block watch it."""
+    access: AccessStore = field(init=False)
+    """Who may log in."""
+
+    def __post_init__(self) -> None:
+        self.access = AccessStore(self.data)

@@ -6,9 +6,25 @@ import errno
 import ipaddress
 import socket
 
+import msgspec
+
 from .errors import ConfigError
 from .links.address import join_host_port
 from .settings import TrackServerSettings, WebSettings
+
+AUTOMATIC = "automatic"
+EVERYWHERE = "0.0.0.0"
+HERE = "127.0.0.1"
+
+
+def opened(settings: WebSettings, *, users: bool) -> WebSettings:
+    """Return the settings with the address to listen on instead of "automatic".
+
+    `users`: whether somebody can log in. Before that nobody could correct what is wrong, so nobody is let near.
+    """
+    if settings.host != AUTOMATIC:
+        return settings
+    return msgspec.structs.replace(settings, host=EVERYWHERE if users else HERE)
 
 
 def bind(settings: WebSettings | TrackServerSettings, section: str) -> list[socket.socket]:

@@ -220,9 +220,10 @@ class WebSettings(Settings, frozen=True):
         str,
         Meta(
             extra={"restart": "appliance"},
-            description="Address to listen on; 127.0.0.1 is this computer only, 0.0.0.0 everybody",
+            description="Address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 everybody; automatic: everybody "
+            "once there is a user who can log in, until then this computer only",
         ),
-    ] = "127.0.0.1"
+    ] = "automatic"
     port: Annotated[Port, Meta(extra={"restart": "appliance"}, description="TCP port of the pages")] = 8080
     picture_rate_hz: Annotated[float, Meta(gt=0, le=50, description="Most pictures a second sent to one browser")] = (
         10.0
@@ -231,6 +232,25 @@ class WebSettings(Settings, frozen=True):
         list[str],
         Meta(description="Other names under which browsers reach this computer, beside its own name and addresses"),
     ] = []
+    login_to_view: Annotated[bool, Meta(description="Whether a login is needed to see anything at all")] = False
+    tls: Annotated[
+        Literal["off", "generated", "given"],
+        Meta(
+            extra={"restart": "appliance"},
+            description="Encrypted pages (https): off; generated: with a certificate that the appliance makes, of which "
+            "browsers warn once; given: with that of tls_certificate",
+        ),
+    ] = "off"
+    tls_certificate: Annotated[
+        str, Meta(extra={"restart": "appliance"}, description="File of the certificate and those above it, PEM")
+    ] = ""
+    tls_key: Annotated[
+        str, Meta(extra={"restart": "appliance"}, description="File of the certificate's key, PEM; without a password")
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if self.tls == "given" and not (self.tls_certificate and self.tls_key):
+            raise ValueError("tls: given needs tls_certificate and tls_key")
 
 
 class TrackServerSettings(Settings, frozen=True):

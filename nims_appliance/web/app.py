@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from quart import Response, has_request_context, redirect, request, url_for, websocket
+from quart import Response, g, has_request_context, redirect, request, url_for, websocket
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
 from .. import __version__
 from ..errors import NimsError
-from . import api, echosocket, livesocket, pagesocket, security
+from . import access_api, api, auth, bodies, echosocket, livesocket, pagesocket, security
 from .assets import MOVED, PAGES, Assets, StaticFile
 from .state import WebState
 
@@ -26,24 +27,28 @@ RESPONSE_TIMEOUT_S = 60
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def _error_response(assets: Assets, status: int, error: str) -> Response:
-    """Return an error as JSON for programs, as a small page for people."""
-    wants_page = (
+def _wants_page() -> bool:
+    return (
         has_request_context()  # not while a WebSocket opens
         and "text/html" in request.headers.get("Accept", "")
         and not request.path.startswith("/api/")
     )
-    if not wants_page:
-        body = {"ok": False, "error": error, "errors": [error], "status": status}
+
+
+def _error_response(assets: Assets, status: int, error: str) -> Response:
+    """Return an error as JSON for programs, as a small page for people."""
+    request_id = g.get("request_id", "")
+    if not _wants_page():
+        body = {"ok": False, "error": error, "errors": [error], "status": status, "request_id": request_id}
         return Response(msgspec.json.encode(body), status, content_type="application/json")
-    page = assets.make_page("error", title=str(status), status=status, error=error)
+    page = assets.make_page("error", title=str(status), status=status, error=error, request_id=request_id)
     return Response(page.data, status, content_type=page.content_type)
 
 
 def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> QuartTrio:
     """Return the application; it lives as long as the context."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = api.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = bodies.MAX_JSON_BYTES
     app.config["RESPONSE_TIMEOUT"] = RESPONSE_TIMEOUT_S
     assets = Assets()
     error_response = partial(_error_response, assets)
@@ -54,6 +59,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
 
     @app.before_request
     async def check_request() -> Response | None:
+        g.request_id = secrets.token_hex(4)
         host = request.headers.get("Host", "")
         if problem := security.host_error(host, names()):
             return error_response(421, problem)
@@ -65,6 +71,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
 
     @app.before_websocket
     async def check_websocket() -> Response | None:
+        g.request_id = secrets.token_hex(4)
         headers = websocket.headers
         host = headers.get("Host", "")
         problem = security.host_error(host, names()) or security.origin_error(headers.get("Origin"), None, host)
@@ -77,16 +84,28 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
         for name, value in security.HEADERS.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Request-Id"] = g.get("request_id", "")
         return response
 
     @app.errorhandler(Exception)
     async def show_error(error: Exception) -> Response:
+        if isinstance(error, Unauthorized) and _wants_page() and request.method in security.SAFE_METHODS:
+            return redirect(url_for("page login", next=request.full_path.rstrip("?")), 303)  # type: ignore[return-value]
         if isinstance(error, HTTPException):
-            return error_response(error.code or 500, error.description or error.name)
+            response = error_response(error.code or 500, error.description or error.name)
+            for name, value in error.get_headers(None):
+                if name != "Content-Type":
+                    response.headers[name] = value
+            if isinstance(error, Unauthorized):
+                response.headers["WWW-Authenticate"] = "Bearer"
+            return response
         if isinstance(error, NimsError):
             return error_response(400, str(error))
-        log.error("%s failed", request.path if has_request_context() else websocket.path, exc_info=error)
-        return error_response(500, "internal error; the appliance's log has the details")
+        path = request.path if has_request_context() else websocket.path
+        log.error("request %s: %s failed", g.get("request_id", ""), path, exc_info=error)
+        return error_response(500, "internal error; the appliance's log has the details, under this request's number")
+
+    auth.install(app, context.access, context.config)
 
     def send(file: StaticFile, cache: str = "no-cache") -> Response:
         headers = {"ETag": f'"{file.etag}"', "Cache-Control": cache}
@@ -95,12 +114,15 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
         return Response(file.data, 200, headers, content_type=file.content_type)
 
     for page in PAGES:
-        app.add_url_rule(page.path, f"page {page.name}", lambda file=assets.pages[page.name]: send(file))
+        show = auth.needs(page.role)(lambda file=assets.pages[page.name]: send(file))
+        app.add_url_rule(page.path, f"page {page.name}", show)
     for path, name in MOVED.items():
-        app.add_url_rule(path, f"moved {path}", lambda name=name: redirect(url_for(f"page {name}"), 308))
-    app.add_url_rule("/favicon.ico", "favicon", lambda: send(assets.files["shared/icon.svg"]))
+        lead = auth.needs("anybody")(lambda name=name: redirect(url_for(f"page {name}"), 308))
+        app.add_url_rule(path, f"moved {path}", lead)
+    app.add_url_rule("/favicon.ico", "favicon", auth.needs("anybody")(lambda: send(assets.files["shared/icon.svg"])))
 
     @app.get("/static/<path:name>")
+    @auth.needs("anybody")
     async def static(name: str) -> Response:
         version, _, versioned = name.partition("/")
         current = version == assets.version
@@ -109,6 +131,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
             raise NotFound(f"there is no {name!r} here")
         return send(file, FOR_EVER if current else "no-cache")
 
+    access_api.register(app)
     api.register(app, context, state, __version__)
     livesocket.register(app, context, state, viewers)
     echosocket.register(app, context, state)

@@ -16,6 +16,8 @@ from importlib.resources.abc import Traversable
 
 import jinja2
 
+from .auth import Needed
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -24,11 +26,15 @@ class Page:
     name: str
     path: str
     title: str
+    role: Needed = "viewer"
+    """Who may open it; the bar shows it to nobody else."""
 
 
 PAGES = (
     Page("live", "/", "Live"),
     Page("settings", "/settings", "Settings"),
+    Page("users", "/users", "Users", role="admin"),
+    Page("login", "/login", "", role="anybody"),
 )
 """In the order of the bar. A page's template, module and style sheet bear its name."""
 MOVED = {"/index.html": "live", "/config": "settings", "/config.html": "settings"}

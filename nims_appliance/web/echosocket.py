@@ -21,6 +21,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from .. import __version__
 from ..bus import LATEST, all_within
 from ..outputs.track_message import describe_result, iso_time
+from .auth import needs
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import WebState, to_json
 from .transport import Message, text_message
@@ -112,6 +113,7 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
             return known[1]
 
     @app.websocket("/echosocket")
+    @needs("viewer")
     async def echo() -> None:
         wanted = websocket.args.get("sonar")
         intensity = websocket.args.get("intensity", "binary")

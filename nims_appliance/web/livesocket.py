@@ -20,6 +20,7 @@ from quart import websocket
 from quart_trio import QuartTrio
 
 from ..bus import all_within
+from .auth import needs
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import STATE_INTERVAL_S, WebState, to_json
 from .transport import CONNECTION, Connection, Message, binary_message, text_message
@@ -195,6 +196,7 @@ def register(app: QuartTrio, context: Context, state: WebState, viewers: Viewers
     """Add the socket to the application."""
 
     @app.websocket("/livesocket")
+    @needs("viewer")
     async def live() -> None:
         connection: Connection = websocket.scope["state"][CONNECTION]
         viewer = _Viewer(connection, state)

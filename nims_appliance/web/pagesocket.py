@@ -3,7 +3,7 @@
 On connect the page gets the configuration. It sends changes back, either as ``{"type": "change", "changes":
 {"dotted.key": value}, "id": ...}`` or, as pages of NIMS 2016 do, the whole configuration or a part of it. What was
 changed is pushed to every other page; the author gets ``{"type": "saved", "id", "changes"}`` or ``{"type": "error",
-"id", "error", "errors"}``.
+"id", "error", "errors"}``. Changes take the role of an operator; without it the error has a `status`, 401 or 403.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import trio
 from quart import websocket
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
 
 from ..bus import all_within
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
+from .auth import access, current_again, needs
 from .sockets import serve_socket
 from .state import from_json, to_json
 from .transport import text_message
 
 if TYPE_CHECKING:
-    from ..config.store import ConfigStore
+    from ..config.store import ConfigChange, ConfigStore
     from ..context import Context
 
 _page_numbers = itertools.count(1)
@@ -96,20 +99,26 @@ def register(app: QuartTrio, context: Context) -> None:
     config = context.config
 
     @app.websocket("/pagesocket")
+    @needs("viewer")
     async def page() -> None:
-        author = f"page {next(_page_numbers)} at {websocket.remote_addr}"
+        number = next(_page_numbers)
+        changing = trio.Lock()
+        own: ConfigChange | None = None
 
         async def send(message: dict[str, Any]) -> None:
             await websocket.send(text_message(to_json(message)))
 
         async def send_config() -> None:
-            with config.changes.subscribe(author, all_within(64)) as changes:
+            with config.changes.subscribe(f"page {number}", all_within(64)) as changes:
                 await send(_message(config))
                 async for change in changes:
-                    if change.author != author:
+                    async with changing:  # until it is known whose it is
+                        from_elsewhere = change is not own
+                    if from_elsewhere:
                         await send(_message(config))
 
         async def take(text: str) -> None:
+            nonlocal own
             try:
                 message = from_json(text)
             except ValueError as error:
@@ -121,7 +130,9 @@ def register(app: QuartTrio, context: Context) -> None:
                 await send({"type": "error", "id": None, "error": problem, "errors": [problem]})
                 return
             reference = message.get("id") if message.get("type") == "change" else None
+            identity = await current_again()
             try:
+                access().check(identity, "operator", changes=False, csrf=None)
                 if message.get("type") == "change":
                     changes = message.get("changes")
                     if not isinstance(changes, dict):
@@ -129,7 +140,13 @@ def register(app: QuartTrio, context: Context) -> None:
                 else:
                     changes = differences(config.values(), message)
                 if changes:
-                    await config.change(changes, author)
+                    async with changing:
+                        own = await config.change(changes, identity.author)
+            except HTTPException as error:
+                problem = error.description or error.name
+                await send(
+                    {"type": "error", "id": reference, "error": problem, "errors": [problem], "status": error.code}
+                )
             except ConfigError as error:
                 await send({"type": "error", "id": reference, "error": str(error), "errors": str(error).split("; ")})
             else:

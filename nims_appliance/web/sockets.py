@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import trio
 from quart import websocket
 
+from .auth import SESSION_ENDED, until_not_allowed
+
 if TYPE_CHECKING:
     from ..context import Context, Sonar
 
@@ -22,6 +24,7 @@ async def serve_socket(
 ) -> None:
     """Accept the WebSocket and run `senders` until the client leaves (cancelled) or the appliance stops (closed, 1001).
 
+    It is closed with `auth.SESSION_ENDED` when who opened it may not see it any more.
     `receive` gets every text message; binary messages are ignored. A sender must wait for something in its loop:
     sending to a dead connection returns at once and is not a checkpoint.
     """
@@ -33,13 +36,21 @@ async def serve_socket(
             if isinstance(message, str):
                 await receive(message)
 
+    code, reason = GOING_AWAY, "the appliance stops"
+
+    async def end(when: Callable[[], Awaitable[None]], its_code: int, its_reason: str) -> None:
+        nonlocal code, reason
+        await when()
+        code, reason = its_code, its_reason
+        nursery.cancel_scope.cancel()
+
     async with trio.open_nursery() as nursery:
         for sender in senders:
             nursery.start_soon(sender)
         nursery.start_soon(read)
-        await context.stopping.wait()
-        nursery.cancel_scope.cancel()
-    await websocket.close(GOING_AWAY, "the appliance stops")
+        nursery.start_soon(end, context.stopping.wait, code, reason)
+        nursery.start_soon(end, until_not_allowed, SESSION_ENDED, "the login has ended")
+    await websocket.close(code, reason)
 
 
 async def follow_sonars(

@@ -47,6 +47,13 @@ def context(tmp_path: Path, plugins: PluginHost) -> Context:
     return made
 
 
+@pytest.fixture
+def operator(context: Context) -> dict[str, str]:
+    """Headers of a program that may change settings."""
+    _, token = context.access.add_token("test", "operator", "test")
+    return {"Authorization": f"Bearer {token}"}
+
+
 Serve = Callable[[Context], AbstractAsyncContextManager[int]]
 
 

@@ -265,11 +265,11 @@ async def test_a_wrong_question_is_refused_before_the_socket_opens(
 # /pagesocket
 
 
-async def test_a_change_is_saved_and_pushed_to_others_but_not_back(context: Context, serve, connect) -> None:
+async def test_a_change_is_saved_and_pushed_to_others_but_not_back(context: Context, serve, connect, operator) -> None:
     async with (
         serve(context) as port,
-        connect(port, "/pagesocket") as author,
-        connect(port, "/pagesocket") as other,
+        connect(port, "/pagesocket", **operator) as author,
+        connect(port, "/pagesocket", **operator) as other,
     ):
         for client in (author, other):
             assert (await next_of_type(client, "config"))["sonars"]["pen"]["detector"]["min_range_m"] == 0.0
@@ -285,8 +285,10 @@ async def test_a_change_is_saved_and_pushed_to_others_but_not_back(context: Cont
         assert json.loads(await author.get_message())["web"]["picture_rate_hz"] == 5
 
 
-async def test_a_page_of_the_original_sends_the_whole_configuration_back(context: Context, serve, connect) -> None:
-    async with serve(context) as port, connect(port, "/pagesocket") as client:
+async def test_a_page_of_the_original_sends_the_whole_configuration_back(
+    context: Context, serve, connect, operator
+) -> None:
+    async with serve(context) as port, connect(port, "/pagesocket", **operator) as client:
         config = await next_of_type(client, "config")
         config["sonars"]["pen"]["tracker"]["max_gap_s"] = "2.5"  # its forms give strings
         config["sonars"]["pen"]["enabled"] = "false"
@@ -317,10 +319,10 @@ async def test_a_page_of_the_original_sends_the_whole_configuration_back(context
     ],
 )
 async def test_a_wrong_change_is_refused_and_its_key_named(
-    context: Context, serve, connect, message: str, named: str
+    context: Context, serve, connect, operator, message: str, named: str
 ) -> None:
     before = context.config.values()
-    async with serve(context) as port, connect(port, "/pagesocket") as client:
+    async with serve(context) as port, connect(port, "/pagesocket", **operator) as client:
         await next_of_type(client, "config")
         await client.send_message(message)
         answer = json.loads(await client.get_message())
