@@ -16,7 +16,7 @@ import trio
 
 from .archive import Archive
 from .context import Context
-from .listening import bind, opened, url
+from .listening import bind, network_urls, opened, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
 from .supervisor import Child
@@ -36,9 +36,13 @@ class Addresses:
     """Where the appliance can be reached."""
 
     web: tuple[str, ...]
-    """URLs of the live page."""
+    """URLs of the live page, from this computer."""
+    network: tuple[str, ...]
+    """URLs of the live page from other computers; empty: it is not open to them."""
     tracks: tuple[str, ...]
     """"tcp://host:port" of the track server."""
+    fingerprint: str = ""
+    """SHA-256 of the certificate that browsers are to be shown; empty without TLS."""
 
 
 async def run_appliance(
@@ -75,7 +79,11 @@ async def run_appliance(
         sonars = start("sonars", partial(run_sonars, context))
         start("vitals", Vitals(context.data, health, lambda: context.sonars).run)
         task_status.started(
-            Addresses(tuple(url("http", s) for s in web_sockets), tuple(url("tcp", s) for s in track_sockets))
+            Addresses(
+                tuple(url("http", sock) for sock in web_sockets),
+                tuple(dict.fromkeys(address for sock in web_sockets for address in network_urls("http", sock))),
+                tuple(url("tcp", sock) for sock in track_sockets),
+            )
         )
 
         await context.stopping.wait()

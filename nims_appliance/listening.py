@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import ipaddress
 import socket
+import struct
 
 import msgspec
 
@@ -15,6 +17,12 @@ from .settings import TrackServerSettings, WebSettings
 AUTOMATIC = "automatic"
 EVERYWHERE = "0.0.0.0"
 HERE = "127.0.0.1"
+
+# netdevice(7)
+_SIOCGIFFLAGS, _SIOCGIFADDR = 0x8913, 0x8915
+_UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
+_INSIDE = ("docker", "br-", "veth", "virbr", "lxc")
+"""Names of interfaces that lead to containers and virtual machines only."""
 
 
 def opened(settings: WebSettings, *, users: bool) -> WebSettings:
@@ -83,3 +91,37 @@ def url(scheme: str, sock: socket.socket) -> str:
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = "localhost"
     return f"{scheme}://{join_host_port(host, port)}"
+
+
+def network_urls(scheme: str, sock: socket.socket) -> list[str]:
+    """Return how other computers may reach a listening socket, as URLs; none if it listens for this one only.
+
+    The last one is by this computer's name, which networks with mDNS (Bonjour) know.
+    """
+    host, port = sock.getsockname()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_loopback:
+        return []
+    hosts = [host]
+    if address.is_unspecified:
+        name = socket.gethostname().partition(".")[0]
+        hosts = [*(_interface_addresses() if address.version == 4 else []), f"{name}.local"]
+    return [f"{scheme}://{join_host_port(host, port)}" for host in hosts]
+
+
+def _interface_addresses() -> list[str]:
+    """Return the IPv4 addresses of the interfaces that run, without those inside this computer; Linux."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            if name.startswith(_INSIDE):
+                continue
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                (flags,) = struct.unpack_from("=H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), 16)
+                address = fcntl.ioctl(sock, _SIOCGIFADDR, request)[20:24]
+            except OSError:
+                continue  # without an address
+            if flags & _UP and flags & _RUNNING and not flags & _LOOPBACK:
+                found.append(socket.inet_ntoa(address))
+    return found

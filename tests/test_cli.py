@@ -191,26 +191,30 @@ def test_run_demo_says_where_it_is_and_stops_on_ctrl_c(tmp_path):
         "run", "--demo", "--data", tmp_path, "--web-port", "0", "--tracks-port", "0", until="Ctrl-C stops"
     ) as process:
         text = "\n".join(process.lines)
-        port = int(re.search(r"open http://127.0.0.1:(\d+)/", text)[1])
+        port = int(re.search(r"open http://localhost:(\d+)/", text)[1])
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
         assert f"data folder: {tmp_path}" in text
         assert "sonar demo: kongsberg-m3 at simulator:kongsberg-m3" in text
-        assert "listening on this computer only: use --host 0.0.0.0" in text
+        assert "can be seen by everybody on the network; settings are changed after a login" in text
+        password = re.search(r"password +([a-z0-9]{4}(?:-[a-z0-9]{4}){3}) ", text)[1]
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
         assert "Traceback" not in process.stderr.read()
-    assert "stopping" in (tmp_path / "logs" / "nims.log").read_text()
+    logged = (tmp_path / "logs" / "nims.log").read_text()
+    assert "stopping" in logged
+    assert password not in logged
+    assert password not in (tmp_path / "users.json").read_text()
 
 
 def test_run_without_a_sonar_says_what_to_do(tmp_path):
     with running(
-        "run", "--data", tmp_path, "--web-port", "0", "--tracks-port", "0", "--host", "0.0.0.0", until="Ctrl-C stops"
+        "run", "--data", tmp_path, "--web-port", "0", "--tracks-port", "0", "--host", "127.0.0.1", until="Ctrl-C stops"
     ) as process:
         text = "\n".join(process.lines)
         assert "no sonar is configured: use --demo or --sonar NAME=LINK,profile=PROFILE" in text
-        assert "open to the network on 0.0.0.0: everybody there can see the sonars and change settings" in text
+        assert "can be seen by this computer only (--host 0.0.0.0 opens it to the network)" in text
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 

@@ -18,6 +18,8 @@ _COMMANDS = {
     "plugins": ("show", "List plugins, and what is wrong with them."),
     "profiles": ("show", "List firmware profiles."),
     "config": ("config", "Check and show the settings."),
+    "users": ("users", "Say who may log in; new passwords; tokens for programs."),
+    "check": ("check", "Check archive and recordings after a crash or a power cut."),
     "doctor": ("doctor", "Check this computer, and say what to do."),
 }
 """Name -> (module, one line of help)."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import socket
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import trio
 
 from ..appliance import Addresses, run_appliance
-from ..config.store import CONFIG_FILE
 from ..context import Context
 from ..data_folder import lock_data, prepare_data
 from ..errors import ConfigError
+from .announcement import announcement, first_password, login_box
 from .common import WhenStarted, data_option, load, parse_settings, start_logging
 
 log = logging.getLogger(__name__)
@@ -30,7 +28,6 @@ DEMO = {
 }
 SWITCH_INTERVAL_S = 0.0005
 """So long a thread may keep the interpreter while another waits for it; Python's 5 ms are the whole time of a ping."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @click.command("run")
@@ -55,7 +52,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @click.option(
     "--host",
     metavar="ADDR",
-    help="Address to listen on; 0.0.0.0 opens pages and tracks to the network. [default: 127.0.0.1]",
+    help="Address to listen on, for pages and tracks; 0.0.0.0: the network, 127.0.0.1: this computer only. "
+    "[default: the network for pages, which know who may change something; this computer for tracks]",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: web.picture_rate_hz=5")
 def run_command(
@@ -92,11 +90,15 @@ def run_command(
             raise ConfigError("; ".join(mistakes))
         context = Context(data=data, config=config, plugins=plugins, log=log_kept)
 
+        password = first_password(context)
+
         def announce(addresses: Addresses) -> None:
             click.echo("\n".join(announcement(context, addresses)))
             # What is there now stays to the end: looking through it for garbage held up pings for 30 ms at a time.
             gc.freeze()
 
+        if password:
+            click.echo("\n".join(login_box(password)))
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         trio.run(partial(run_appliance, context, task_status=WhenStarted[Addresses](announce)))
         with contextlib.suppress(OSError):  # the terminal may be closed
@@ -134,31 +136,3 @@ def chosen_sonars(text: str, names: set[str]) -> set[str]:
             f"--record: there is no sonar {', '.join(sorted(unknown))!r}: expected all, or names of: {known}"
         )
     return wanted
-
-
-def announcement(context: Context, addresses: Addresses) -> list[str]:
-    """Return what the operator needs to know once everything listens."""
-    config, web = context.config, context.config.current.web
-    port = urlsplit(addresses.web[0]).port
-    lines = [
-        f"NIMS is running: open {' or '.join(f'{address}/' for address in addresses.web)}",
-        f"  tracks for programs: {', '.join(addresses.tracks)}",
-        f"  data folder: {context.data}",
-    ]
-    if config.errors:
-        lines += ["  safe mode, no sonar runs, because of errors in the settings:"]
-        lines += [f"    {text}" for text in config.errors]
-    elif config.current.sonars:
-        for name, sonar in config.current.sonars.items():
-            lines.append(f"  sonar {name}: {sonar.profile} at {sonar.link}{'' if sonar.enabled else ' (disabled)'}")
-    else:
-        lines.append("  no sonar is configured: use --demo or --sonar NAME=LINK,profile=PROFILE, or write one to")
-        lines.append(f"    {context.data / CONFIG_FILE}")
-    lines.append("  settings can be changed by whoever reaches this address, without a password;")
-    if web.host in LOOPBACK:
-        lines.append("  listening on this computer only: use --host 0.0.0.0 to open it to the network")
-    else:
-        lines.append(f"  open to the network on {web.host}: everybody there can see the sonars and change settings;")
-        lines.append(f"  from other computers open this computer's address or http://{socket.gethostname()}:{port}/")
-    lines.append("Ctrl-C stops.")
-    return lines

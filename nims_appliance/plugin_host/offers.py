@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..pipeline.classify import Classifier
 
 
-OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "doctor")
+OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "users", "check", "doctor")
 
 
 @dataclass(slots=True)
