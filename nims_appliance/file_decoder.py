@@ -49,6 +49,8 @@ class FileDecoder:
         self.resyncs = 0
         self.skipped_bytes = 0
         """Bytes of no packet, and damage of containers."""
+        self.rest_bytes = 0
+        """Bytes at the end of the last file's stream that were not taken: the beginning of a packet that was cut."""
         self.errors: Counter[str] = Counter()
         """Packets that could not be decoded, by reason."""
         self.breakdowns: list[str] = []
@@ -123,6 +125,8 @@ class FileDecoder:
                 yield from ((frame, arrival) for frame in decoded.frames)
                 if not decoded.consumed or len(buffer) < max(need, 1):
                     break
+        # The end of a packet may look like the beginning of a sync word and is then held back.
+        self.rest_bytes = len(buffer) if len(buffer) >= max(len(self._driver.packet_start), 1) else 0
         yield from self._finish(path, decoder, arrival)
 
     def _datagrams(

@@ -189,5 +189,3 @@ async def test_the_archive_keeps_its_room(tmp_path: Path, monkeypatch) -> None:
         assert "kept for the archive" in rig.part.last_error
         nursery.cancel_scope.cancel()
     assert list_recordings(tmp_path) == []
-
-
