@@ -32,6 +32,7 @@ class Page:
 
 PAGES = (
     Page("live", "/", "Live"),
+    Page("health", "/health", "Health"),
     Page("settings", "/settings", "Settings"),
     Page("users", "/users", "Users", role="admin"),
     Page("login", "/login", "", role="anybody"),

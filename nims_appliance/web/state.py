@@ -120,6 +120,35 @@ def _tracks_message(result: PingResult) -> Message:
     )
 
 
+def describe_strip(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what every page shows all the time: disk, clock and recording, drawn from the parts' counters.
+
+    Each has a `level`: "", "warn" or "bad". What no part tells is null.
+    """
+    counted = {part["name"]: part for part in parts}
+    strip: dict[str, Any] = {"disk": None, "clock": None, "recording": None}
+    if disk := counted.get("disk"):
+        level = "bad" if disk["state"] == "failed" else "warn" if disk["warning"] else ""
+        told = disk["statistics"]
+        strip["disk"] = {"free_bytes": told.get("free_bytes"), "left_s": told.get("left_s"), "level": level}
+    if clock := counted.get("clock"):
+        told = clock["statistics"]
+        strip["clock"] = {
+            "synchronised": told.get("synchronised"),
+            "error_s": told.get("estimated_error_s"),
+            "level": "warn" if clock["warning"] else "",
+        }
+    recorders = [part for part in parts if "recording" in part["statistics"]]
+    if recorders:
+        wanted = [part for part in recorders if part["statistics"]["recording"]]
+        strip["recording"] = {
+            "sonars": [part["name"].removeprefix("recorder ") for part in wanted],
+            "lost_bytes": sum(part["statistics"].get("lost_bytes", 0) for part in wanted),
+            "level": "bad" if any(part["state"] == "failed" for part in wanted) else "",
+        }
+    return strip
+
+
 class WebState:
     """Shared by all connections of one web server; lives on the trio thread."""
 
@@ -158,6 +187,12 @@ class WebState:
             "viewers": self.viewers,
             "picture_rate_hz": self._context.config.current.web.picture_rate_hz,
             "errors": errors,
+            "alarms": [
+                {"name": part["name"], "text": f"{part['name']}: {part['warning']}", "level": "warn"}
+                for part in health["parts"]
+                if part["warning"]
+            ],
+            "strip": describe_strip(health["parts"]),
             "parts": health["parts"],
             "sonars": [self.describe_sonar(sonar) for sonar in self._context.sonars.values()],
         }
