@@ -26,7 +26,7 @@ def open_live(open_page, server, renderer: str = "webgl2", **options: Any) -> Pa
 
 
 def hide_overlay(page: Page, hidden: bool = True) -> None:
-    page.evaluate("(hidden) => { document.querySelector('.view canvas:last-of-type').hidden = hidden; }", hidden)
+    page.evaluate("(hidden) => { for (const part of document.querySelectorAll('.overlay, .colours')) part.hidden = hidden; }", hidden)
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)
@@ -161,6 +161,7 @@ def test_a_lost_graphics_chip_is_drawn_without(
     context.sonars["pen"].last_picture = encoder.encode(blobs_frame(1, [(12.0, 0.3)]))
     with serving(context) as server:
         page = open_live(open_page, server)
+        hide_overlay(page)
         page.evaluate(
             "document.querySelector('canvas.picture').getContext('webgl2').getExtension('WEBGL_lose_context').loseContext()"
         )

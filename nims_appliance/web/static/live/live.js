@@ -3,7 +3,9 @@
 import { Connection, ServerClock } from "../shared/connection.js";
 import { byId } from "../shared/elements.js";
 import { mountShell } from "../shared/shell.js";
+import { memoryBudget } from "./moments.js";
 import { Pane } from "./pane.js";
+import { Timeline } from "./timeline.js";
 
 const TELL_MS = 250;
 
@@ -12,21 +14,60 @@ const TELL_MS = 250;
  */
 
 const panesElement = byId("panes");
-const shell = mountShell({ follow: false });
 const clock = new ServerClock();
 /** @type {Map<string, Pane>} */
 const panes = new Map();
+const timeline = new Timeline(() => panes.values(), () => panes.forEach((pane) => pane.showMoment(timeline.atS)));
+const shell = mountShell({
+  follow: false,
+  onPalette: () => panes.forEach((pane) => pane.redraw()),
+  keys: [
+    { keys: "Space", does: "Pause, and go on", group: "Time", run: () => timeline.toggle(leader()) },
+    { keys: ",", does: "One ping back", group: "Time", run: () => timeline.step(-1, leader()) },
+    { keys: ".", does: "One ping forward", group: "Time", run: () => timeline.step(1, leader()) },
+    { keys: "v", does: "Next view: fan, B-scan, range over time", group: "Picture", run: () => leader()?.nextView() },
+    { keys: "c", does: "Colours and levels", group: "Picture", run: () => leader()?.togglePanel() },
+    { keys: "+", does: "Larger", group: "Picture", run: () => leader()?.zoomBy(1) },
+    { keys: "-", does: "Smaller", group: "Picture", run: () => leader()?.zoomBy(-1) },
+    { keys: "0", does: "All of the picture", group: "Picture", run: () => leader()?.zoomWhole() },
+    { keys: "f", does: "Enlarge one sonar, and put it back", group: "Picture", run: () => enlarge(leader()) },
+    { keys: "s", does: "Save the picture", group: "Picture", run: () => leader()?.save() },
+  ],
+});
 /** @type {StateMessage | null} */
 let state = null;
 let connected = false;
 
 const now = () => performance.now() / 1000;
 
+/** The pane that keys act on: the one with the focus, else the enlarged one, else the first. */
+function leader() {
+  const all = [...panes.values()];
+  return (
+    all.find(({ element }) => element.contains(document.activeElement)) ??
+    all.find(({ element }) => element.classList.contains("enlarged")) ??
+    all[0]
+  );
+}
+
+/** @param {Pane | undefined} pane */
+function enlarge(pane) {
+  const wanted = panes.size > 1 && pane && !pane.element.classList.contains("enlarged");
+  for (const other of panes.values()) other.setEnlarged(Boolean(wanted) && other === pane);
+  panesElement.classList.toggle("one-enlarged", Boolean(wanted));
+}
+
 /** @param {string} name of a sonar */
 function paneOf(name) {
   let pane = panes.get(name);
   if (!pane) {
-    pane = new Pane(name, (sonar, frame) => connection.seen(sonar, frame));
+    pane = new Pane(name, {
+      seen: (sonar, frame) => connection.seen(sonar, frame),
+      pause: (leading) => timeline.toggle(leading),
+      enlarge,
+      budgetBytes: () => memoryBudget() / panes.size,
+    });
+    pane.showMoment(timeline.atS);
     panes.set(name, pane);
     panesElement.querySelector(".empty")?.remove();
     panesElement.append(pane.element);
@@ -43,9 +84,11 @@ function takeState(message) {
     if (!names.has(name)) {
       pane.element.remove();
       panes.delete(name);
+      if (panes.size < 2 || pane.element.classList.contains("enlarged")) enlarge(undefined);
     }
   }
   names.forEach(paneOf);
+  panesElement.classList.toggle("several", panes.size > 1);
   if (!names.size && !panesElement.querySelector(".empty")) {
     const empty = document.createElement("div");
     empty.className = "empty";

@@ -2,8 +2,10 @@
 
 /**
  * @typedef {import("../shared/connection.js").Zone} Zone
- * @typedef {import("./fan.js").FanPlace} FanPlace
- * @typedef {import("./echogram.js").EchogramPlace} EchogramPlace
+ * @typedef {{scale: number, x0: number, y0: number, x: (metres: number) => number, y: (metres: number) => number}} Transform
+ * @typedef {{geometry: import("./place.js").Geometry, transform: Transform}} FanPlace
+ * @typedef {import("./place.js").Box & {head: import("../shared/connection.js").PictureHead,
+ *   columns: import("./place.js").Column[], xOf: (frame: number) => number | null}} EchogramPlace
  * @typedef {import("./tracks.js").FanTrack} FanTrack
  * @typedef {import("./tracks.js").EchogramTrack} EchogramTrack
  */

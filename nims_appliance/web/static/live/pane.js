@@ -1,73 +1,97 @@
-// A pane: the picture of one sonar with its tracks and its line of state.
+// A pane: the picture of one sonar with its tracks, its tools and its line of state.
 
 import { context2d, copyOf, find } from "../shared/elements.js";
-import { EchogramView } from "./echogram.js";
-import { FanView } from "./fan.js";
+import { frequency } from "../shared/format.js";
+import { palette } from "../shared/theme.js";
+import { loadChoices, saveChoices } from "./choices.js";
+import { ColumnStore } from "./columns.js";
+import { listenToGestures } from "./gestures.js";
+import { cellAt, levelOf, rowAt } from "./mesh.js";
+import { lastUntil, Moments } from "./moments.js";
 import { drawEchogramGrid, drawEchogramTracks, drawFanGrid, drawFanTracks, drawFanZones } from "./overlay.js";
+import { drawSnapshot, saveCanvas } from "./snapshot.js";
+import { Arrivals, seconds, tellArrivals } from "./status.js";
+import { Toolbar } from "./toolbar.js";
 import { TrackHistory } from "./tracks.js";
+import { PictureView } from "./view.js";
 
 /**
  * @typedef {import("../shared/connection.js").Picture} Picture
  * @typedef {import("../shared/connection.js").PictureHead} PictureHead
  * @typedef {import("../shared/connection.js").ServerClock} ServerClock
+ * @typedef {import("./place.js").Scene} Scene
+ * @typedef {import("./view.js").ViewKind} ViewKind
+ * @typedef {import("./view.js").Look} Look
  */
 
 /**
  * @typedef {object} Channel
- * @property {FanView | EchogramView} view
- * @property {HTMLCanvasElement} canvas
- * @property {Picture | null} picture the newest drawn
+ * @property {PictureHead["kind"]} kind
+ * @property {Picture | null} newest that was taken
  * @property {Picture[]} waiting fan pictures to draw
+ * @property {Moments} moments of a fan
+ * @property {ColumnStore} columns
  */
 
-/** A picture that was drawn. @typedef {{frame: number, received_utc_s: number, atS: number}} Arrival */
+/**
+ * What a pane asks of its page.
+ * @typedef {object} Page
+ * @property {(sonar: string, frame: number) => void} seen
+ * @property {(pane: Pane) => void} pause or go on
+ * @property {(pane: Pane) => void} enlarge or put back
+ * @property {() => number} budgetBytes for the pictures of the last minute
+ */
 
-const WINDOW_S = 5; // over which rates are told
-const STALE_S = 2;
 const FAN_KEEPS_S = 60;
 const ECHOGRAM_KEEPS_S = 3600;
+const LARGEST_RATIO = 2; // more pixels than that cost time and show nothing
+const KEY_ZOOM = 1.25;
+const KEY_PAN = 0.1; // of the area
 
 const parameters = new URLSearchParams(location.search);
 
 export class Pane {
   element;
-  #title;
+  name;
+  #page;
   #device;
   #select;
   #view;
   #notice;
+  #toolbar;
+  #picture;
+  #choices;
   /** @type {Record<string, HTMLElement>} */
   #figures = {};
-  #name;
   /** @type {Map<string, Channel>} */
   #channels = new Map();
   /** @type {string | null} */
   #channel = null;
   #chosen = false; // by a person; until then the channel that is searched for tracks is shown
   #tracks = new TrackHistory();
-  #counting = false;
-  /** @type {Arrival[]} */
-  #arrivals = [];
+  #arrivals = new Arrivals();
   #overlay;
   #context;
   /** @type {import("../shared/connection.js").Zone[]} */
   #zones = [];
-  #size = { width: 0, height: 0 };
+  #size = { width: 0, height: 0, ratio: 1 };
   #dirty = true;
   /** @type {PictureHead | null} */
   #last = null; // of the newest picture
+  /** The moment that is shown; null: the present. @type {number | null} */
+  #atS = null;
+  /** What is on the screen. @type {Scene | null} */
+  #scene = null;
   #told = "";
-  #onSeen;
 
   /**
    * @param {string} name
-   * @param {(sonar: string, frame: number) => void} onSeen
+   * @param {Page} page
    */
-  constructor(name, onSeen) {
-    this.#name = name;
-    this.#onSeen = onSeen;
+  constructor(name, page) {
+    this.name = name;
+    this.#page = page;
     this.element = find(copyOf("pane"), "article");
-    this.#title = find(this.element, "h2");
     this.#device = find(this.element, ".device");
     this.#select = find(this.element, ".channel", HTMLSelectElement);
     this.#view = find(this.element, ".view");
@@ -75,22 +99,128 @@ export class Pane {
     for (const figure of this.element.querySelectorAll("[data-is]")) {
       if (figure instanceof HTMLElement) this.#figures[figure.dataset.is ?? ""] = figure;
     }
-    this.#title.textContent = name;
+    find(this.element, "h2").textContent = name;
     this.element.dataset.sonar = name;
+    this.element.setAttribute("aria-label", name);
     this.#select.onchange = () => {
       this.#chosen = true;
       this.#show(this.#select.value);
     };
-    this.#overlay = document.createElement("canvas");
-    this.#overlay.setAttribute("aria-hidden", "true");
+    this.#choices = loadChoices(name);
+    this.#toolbar = new Toolbar(this.element, {
+      view: (kind) => this.setView(kind),
+      map: (map) => this.#choose({ map }),
+      levels: (low_db, high_db) => this.#choose({ low_db, high_db }),
+      pause: () => page.pause(this),
+      save: () => this.save(),
+      enlarge: () => page.enlarge(this),
+      whole: () => this.zoomWhole(),
+    });
+    const canvas = find(this.element, ".picture", HTMLCanvasElement);
+    this.#picture = new PictureView(canvas, parameters.get("renderer") === "2d", () => this.#tellRenderer());
+    this.#tellRenderer();
+    this.#overlay = find(this.element, ".overlay", HTMLCanvasElement);
     // Drawn by the processor: for a few lines and labels a browser without a graphics chip would emulate one, at 50 ms each.
     this.#context = context2d(this.#overlay, { willReadFrequently: true });
-    this.#view.append(this.#overlay);
+    this.#listen();
     new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = this.#view;
-      this.#size = { width, height };
+      this.#size = { ...this.#size, width, height };
       this.#dirty = true;
     }).observe(this.#view);
+  }
+
+  #tellRenderer() {
+    this.element.dataset.renderer = this.#picture?.renderer;
+    this.#dirty = true;
+  }
+
+  #listen() {
+    const viewport = () => this.#picture.viewports[this.viewKind];
+    const changed = () => this.#afterZoom();
+    listenToGestures(this.#view, {
+      area: () => this.#area(),
+      zoom: (factorX, factorY, atX, atY) => (viewport().zoom(factorX, factorY, atX, atY), changed()),
+      pan: (byX, byY) => (viewport().pan(byX, byY), changed()),
+      reset: () => this.zoomWhole(),
+      axes: () => (this.viewKind === "echogram" ? "one" : "both"),
+      zoomed: () => !viewport().isWhole,
+    });
+  }
+
+  #area() {
+    return this.#scene?.place.area ?? { left: 0, top: 0, width: this.#size.width || 1, height: this.#size.height || 1 };
+  }
+
+  #afterZoom() {
+    this.#toolbar.showZoom(!this.#picture.viewports[this.viewKind].isWhole);
+    this.#dirty = true;
+  }
+
+  /**
+   * Zooms about the middle: in by 1, out by -1.
+   * @param {number} steps
+   */
+  zoomBy(steps) {
+    const factor = KEY_ZOOM ** steps;
+    this.#picture.viewports[this.viewKind].zoom(factor, factor, 0, 0);
+    this.#afterZoom();
+  }
+
+  /**
+   * Moves the picture by tenths of what is seen.
+   * @param {number} stepsX
+   * @param {number} stepsY
+   */
+  panBy(stepsX, stepsY) {
+    this.#picture.viewports[this.viewKind].pan(stepsX * KEY_PAN, stepsY * KEY_PAN);
+    this.#afterZoom();
+  }
+
+  /** Shows all of the picture. */
+  zoomWhole() {
+    this.#picture.viewports[this.viewKind].reset();
+    this.#afterZoom();
+  }
+
+  /** The view that is shown: what was chosen, as far as the sonar has it. @returns {ViewKind} */
+  get viewKind() {
+    return this.#shown()?.kind === "echogram" ? "echogram" : this.#choices.view;
+  }
+
+  /** @param {ViewKind} kind */
+  setView(kind) {
+    this.#choose({ view: kind });
+    this.#showTools();
+  }
+
+  /** The next of the views that this sonar has. */
+  nextView() {
+    const kinds = this.#possibleViews();
+    if (kinds.length > 1) this.setView(kinds[(kinds.indexOf(this.viewKind) + 1) % kinds.length]);
+  }
+
+  /** Opens or closes the panel of colours and levels. */
+  togglePanel() {
+    this.#toolbar.togglePanel();
+  }
+
+  /** @returns {ViewKind[]} */
+  #possibleViews() {
+    return this.#shown()?.kind === "echogram" ? ["echogram"] : ["fan", "bscan", "echogram"];
+  }
+
+  #showTools() {
+    this.#toolbar.showView(this.viewKind, this.#possibleViews());
+    this.#afterZoom();
+    this.#picture.canvas.setAttribute("aria-label", `${{ fan: "Fan", bscan: "B-scan", echogram: "Echogram" }[this.viewKind]} of ${this.name}`);
+  }
+
+  /** @param {Partial<import("./choices.js").Choices>} choices */
+  #choose(choices) {
+    Object.assign(this.#choices, choices);
+    saveChoices(this.name, this.#choices);
+    this.#dirty = true;
   }
 
   /**
@@ -100,15 +230,11 @@ export class Pane {
   takePicture(picture, nowS) {
     const { head } = picture;
     let channel = this.#channels.get(head.channel);
-    if (channel && channel.view instanceof FanView !== (head.kind === "fan")) {
-      channel.canvas.remove();
-      channel = undefined;
-    }
-    channel ??= this.#addChannel(head);
-    if (channel.view instanceof EchogramView) {
-      if (channel.view.add(picture)) {
-        channel.picture = picture;
-        this.#count(head, nowS);
+    if (channel?.kind !== head.kind) channel = this.#addChannel(head);
+    if (head.kind === "echogram") {
+      if (channel.columns.add(picture)) {
+        channel.newest = picture;
+        this.#arrivals.add(head, nowS);
       }
     } else {
       // Each is drawn, one a frame of the screen. The appliance sends no more than a few ahead of those drawn.
@@ -124,35 +250,31 @@ export class Pane {
    * @param {Channel} channel
    */
   #passOver(channel) {
-    const newest = channel.waiting.at(-1);
-    if (!newest) return;
-    channel.picture = newest;
-    channel.waiting = [];
-    this.#onSeen(this.#name, newest.head.frame);
+    const seen = channel.waiting.splice(0);
+    for (const picture of seen) this.#take(channel, picture);
+    if (channel.newest && seen.length) this.#page.seen(this.name, channel.newest.head.frame);
   }
 
   /**
-   * @param {PictureHead} head of a picture that was drawn
-   * @param {number} nowS
+   * @param {Channel} channel
+   * @param {Picture} picture
    */
-  #count({ frame, received_utc_s }, nowS) {
-    // The first one may have been kept for late viewers: nothing was missed between it and the next.
-    if (this.#counting) this.#arrivals.push({ frame, received_utc_s, atS: nowS });
-    this.#counting = true;
+  #take(channel, picture) {
+    const before = channel.newest?.head.bearing_rad;
+    // Equal axes are one object, so that comparing them again costs nothing.
+    const axis = picture.head.bearing_rad;
+    if (before?.length === axis.length && before.every((value, i) => value === axis[i])) picture.head.bearing_rad = before;
+    channel.newest = picture;
+    channel.columns.add(picture);
+    // While an earlier moment is looked at, the minute before it stays.
+    if (this.#atS === null) channel.moments.add(picture, this.#page.budgetBytes());
   }
 
   /** @param {PictureHead} head */
   #addChannel(head) {
-    const canvas = document.createElement("canvas");
-    canvas.className = "picture";
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${head.kind === "fan" ? "Fan picture" : "Echogram"} of ${this.#name}`);
-    this.#view.insertBefore(canvas, this.#overlay);
-    const view = head.kind === "fan" ? new FanView(canvas, parameters.get("renderer") === "2d") : new EchogramView(canvas);
     /** @type {Channel} */
-    const channel = { view, canvas, picture: null, waiting: [] };
+    const channel = { kind: head.kind, newest: null, waiting: [], moments: new Moments(), columns: new ColumnStore() };
     this.#channels.set(head.channel, channel);
-    this.element.dataset.renderer = view.renderer;
     const select = this.#select;
     select.replaceChildren(...[...this.#channels.keys()].sort().map((name) => new Option(name || "default", name)));
     select.hidden = this.#channels.size < 2;
@@ -164,11 +286,12 @@ export class Pane {
   #show(name) {
     this.#channel = name;
     this.#select.value = name;
-    for (const [key, channel] of this.#channels) {
-      channel.canvas.hidden = key !== name;
-      if (key !== name) this.#passOver(channel);
-    }
-    this.#dirty = true;
+    for (const [key, channel] of this.#channels) if (key !== name) this.#passOver(channel);
+    this.#showTools();
+  }
+
+  #shown() {
+    return this.#channel === null ? undefined : this.#channels.get(this.#channel);
   }
 
   /**
@@ -181,6 +304,30 @@ export class Pane {
     this.#dirty = true;
   }
 
+  /** @param {boolean} enlarged */
+  setEnlarged(enlarged) {
+    this.element.classList.toggle("enlarged", enlarged);
+    this.#toolbar.showEnlarged(enlarged);
+  }
+
+  /** The pings that one can step through. @returns {{received_utc_s: number}[]} */
+  moments() {
+    const channel = this.#shown();
+    if (!channel) return [];
+    return channel.kind === "echogram" ? channel.columns.pings : channel.moments.pictures.map(({ head }) => head);
+  }
+
+  /**
+   * Shows an earlier moment; null: the present.
+   * @param {number | null} atS
+   */
+  showMoment(atS) {
+    this.#atS = atS;
+    this.element.classList.toggle("paused", atS !== null);
+    this.#toolbar.showPaused(atS !== null);
+    this.#dirty = true;
+  }
+
   /**
    * Draws if something has changed; called for every frame of the screen.
    * @param {number} nowS
@@ -188,49 +335,127 @@ export class Pane {
    */
   draw(nowS, ratio) {
     const channel = this.#shown();
+    const fresh = channel?.waiting.shift();
+    if (channel && fresh) this.#take(channel, fresh);
+    this.#size.ratio = Math.min(ratio, LARGEST_RATIO);
     const { width, height } = this.#size;
-    if (!channel || !width || !height) return;
-    const fresh = channel.waiting.shift();
-    if (fresh) channel.picture = fresh;
-    if (!channel.picture) return;
-    const tracks = channel.view instanceof FanView ? this.#tracks.recent(nowS) : [];
-    if (!this.#dirty && !tracks.some(({ ended }) => ended)) return;
-    this.#dirty = channel.waiting.length > 0;
-    const isFan = channel.view instanceof FanView;
-    this.#fitOverlay(width, height, ratio);
-    const context = this.#context;
-    if (channel.view instanceof FanView) {
-      const place = channel.view.draw(channel.picture, width, height, ratio, Boolean(fresh));
-      drawFanGrid(context, place);
-      drawFanZones(context, place, this.#zones);
-      drawFanTracks(context, place, tracks, width);
-    } else {
-      const place = channel.view.draw(channel.picture, width, height, ratio);
-      drawEchogramGrid(context, place);
-      drawEchogramTracks(context, place, this.#tracks.since(place.columns[0]?.frame ?? Infinity, this.#channel));
+    if (channel?.newest && width && height) {
+      const fading = this.#atS === null && this.viewKind !== "echogram" && this.#tracks.recent(nowS).some(({ ended }) => ended);
+      if (this.#dirty || fading) {
+        this.#dirty = channel.waiting.length > 0;
+        this.#paint(channel, nowS);
+      }
     }
-    this.#tracks.prune(nowS, isFan ? FAN_KEEPS_S : ECHOGRAM_KEEPS_S);
     if (fresh) {
-      this.#onSeen(this.#name, fresh.head.frame);
-      this.#count(fresh.head, nowS);
+      this.#page.seen(this.name, fresh.head.frame);
+      this.#arrivals.add(fresh.head, nowS);
     }
-  }
-
-  #shown() {
-    return this.#channel === null ? undefined : this.#channels.get(this.#channel);
   }
 
   /**
-   * @param {number} width
-   * @param {number} height
-   * @param {number} ratio
+   * @param {Channel} channel
+   * @param {number} nowS
    */
-  #fitOverlay(width, height, ratio) {
+  #paint(channel, nowS) {
+    const live = this.#atS === null;
+    const kind = this.viewKind;
+    const { columns } = channel;
+    let picture = /** @type {Picture} */ (channel.newest);
+    if (this.#atS !== null && channel.kind === "fan") picture = channel.moments.at(this.#atS) ?? picture;
+    const look = this.#lookOf(channel, picture.head);
+    let place;
+    if (kind === "echogram") {
+      if (!columns.pings.length) return;
+      const last = this.#atS === null ? columns.pings.length - 1 : lastUntil(columns.pings, this.#atS);
+      place = this.#picture.paintColumns(columns, last, look, this.#size);
+      // The overlay is drawn from the ping at the right.
+      if (!live && channel.kind === "echogram") picture = { ...picture, head: { ...picture.head, ...columns.pings[last] } };
+    } else {
+      place = this.#picture.paintPing(kind, picture, look, this.#size);
+    }
+    const { width, height } = this.#size;
+    this.#scene = { place, picture, live, channel: this.#channel ?? "", width, height, nowS };
+    this.#toolbar.showLook(look, this.#choices.low_db === null, picture.head);
+    this.#drawOverlay(this.#scene);
+  }
+
+  /**
+   * @param {Channel} channel
+   * @param {PictureHead} head
+   * @returns {Look}
+   */
+  #lookOf(channel, head) {
+    const { map, low_db, high_db } = this.#choices;
+    const proposed = this.viewKind === "echogram" && channel.kind === "fan" ? channel.columns.levels : head;
+    return {
+      map,
+      palette: palette(),
+      low_db: low_db ?? proposed.low_db,
+      high_db: high_db ?? proposed.high_db,
+    };
+  }
+
+  /** @param {Scene} scene */
+  #drawOverlay({ place, width, height, nowS }) {
+    const { ratio } = this.#size;
     const overlay = this.#overlay;
     if (overlay.width !== Math.round(width * ratio)) overlay.width = Math.round(width * ratio);
     if (overlay.height !== Math.round(height * ratio)) overlay.height = Math.round(height * ratio);
-    this.#context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.#context.clearRect(0, 0, width, height);
+    const context = this.#context;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (place.kind === "fan") {
+      const { scale, x0, y0, geometry } = place;
+      const x = (/** @type {number} */ x_m) => x0 + scale * x_m;
+      const y = (/** @type {number} */ y_m) => y0 - scale * y_m;
+      const old = { geometry, transform: { scale, x0, y0, x, y } };
+      drawFanGrid(context, old);
+      drawFanZones(context, old, this.#zones);
+      drawFanTracks(context, old, this.#tracks.recent(nowS), width);
+    } else if (place.kind === "echogram") {
+      const old = { ...place.area, head: place.head, columns: place.columns, xOf: (/** @type {number} */ frame) => place.xOf(frame) };
+      drawEchogramGrid(context, old);
+      drawEchogramTracks(context, old, this.#tracks.since(place.columns[0]?.frame ?? Infinity, this.#channel));
+    }
+    this.#tracks.prune(nowS, place.kind === "echogram" ? ECHOGRAM_KEEPS_S : FAN_KEEPS_S);
+  }
+
+  /**
+   * The level in dB at a pixel of the view; null where there is no picture.
+   * @param {number} x
+   * @param {number} y
+   */
+  levelAt(x, y) {
+    const channel = this.#shown();
+    if (!this.#scene || !channel) return null;
+    const { place, picture } = this.#scene;
+    if (place.kind === "echogram") {
+      const at = place.toRange(x, y);
+      if (!at) return null;
+      return levelOf(place.head, channel.columns.byteAt(at.column.frame, Math.floor(rowAt(place.head, at.range_m))));
+    }
+    const polar = place.toPolar(x, y);
+    const cell = polar ? cellAt(picture.head, polar.range_m, polar.bearing_rad) : -1;
+    return cell < 0 ? null : levelOf(picture.head, picture.bytes[cell]);
+  }
+
+  /** Saves what is shown as a PNG. */
+  async save() {
+    const channel = this.#shown();
+    if (!this.#scene || !channel) return;
+    // A canvas of WebGL holds its picture only until the browser has shown it.
+    this.#paint(channel, this.#scene.nowS);
+    const { head } = this.#scene.picture;
+    const stamp = new Date(head.time_s * 1000).toISOString().slice(0, 19).replaceAll(":", "");
+    const canvas = drawSnapshot({
+      picture: this.#picture.canvas,
+      overlay: this.#overlay,
+      head,
+      look: this.#lookOf(channel, head),
+      title: [this.name, this.#device.textContent].filter(Boolean).join(" · "),
+      ...this.#size,
+    });
+    await saveCanvas(canvas, `${this.name}-${stamp}Z.png`);
   }
 
   /**
@@ -248,46 +473,29 @@ export class Pane {
       this.#dirty = true;
     }
     const head = this.#last;
-    const shownHead = this.#shown()?.picture?.head;
+    const shownHead = this.#shown()?.newest?.head;
     const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
     if (this.#device.textContent !== device) this.#device.textContent = device;
-    this.#forgetOldArrivals(nowS);
-    const [first, newest] = [this.#arrivals[0], this.#arrivals[this.#arrivals.length - 1]];
-    const pings = first ? newest.frame - first.frame : 0;
-    const elapsedS = first ? newest.received_utc_s - first.received_utc_s : 0;
     const ageS = head ? clock.age(head.received_utc_s, nowS) : null;
-    const intervalS = pings > 0 ? elapsedS / pings : 0;
-    const stale = ageS !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));
-    this.#write("rate", pings > 0 && elapsedS > 0 ? `${(pings / elapsedS).toFixed(1)}/s` : stale ? "0/s" : "–");
-    this.#write("age", ageS === null ? "–" : seconds(ageS), stale ? "bad" : (ageS ?? 0) > 1 + 2 * intervalS ? "warn" : "");
-    const shown = this.#arrivals.length - 1;
-    // Fewer than the operator's limit allows: this viewer or its link is slow.
-    const expected = Math.min(pings, elapsedS * pictureRateHz * (this.#channels.size || 1));
-    this.#write("shown", pings > 0 ? `${shown} of ${pings}` : "–", shown < expected * 0.9 - 1 ? "warn" : "");
-    this.#write("tracks", head ? String(this.#tracks.live) : "–");
-    this.element.classList.toggle("stale", stale);
+    const told = tellArrivals(this.#arrivals.count(nowS), ageS, connected, pictureRateHz * (this.#channels.size || 1));
+    this.#write("rate", told.rate);
+    this.#write("age", told.age);
+    this.#write("shown", told.shown);
+    this.#write("tracks", { text: head ? String(this.#tracks.live) : "–", level: "" });
+    this.element.classList.toggle("stale", told.stale);
     const waiting = part && part.state !== "running" ? [part.detail, part.last_error].find(Boolean) ?? part.state : "";
     let notice = "";
-    if (stale) notice = [`no ping for ${seconds(ageS)}`, connected ? waiting : "no connection to the appliance"].filter(Boolean).join("\n");
-    else if (!head) notice = waiting || "waiting for the first ping";
+    if (told.stale && ageS !== null) {
+      notice = [`no ping for ${seconds(ageS)}`, connected ? waiting : "no connection to the appliance"].filter(Boolean).join("\n");
+    } else if (!head) notice = waiting || "waiting for the first ping";
     if (notice !== this.#told) this.#notice.textContent = this.#told = notice;
-  }
-
-  /** @param {number} nowS */
-  #forgetOldArrivals(nowS) {
-    const newestUtcS = this.#arrivals.at(-1)?.received_utc_s ?? 0;
-    // By both clocks: what was kept for late viewers came all at once.
-    this.#arrivals = this.#arrivals.filter(
-      ({ atS, received_utc_s }) => nowS - atS <= WINDOW_S && newestUtcS - received_utc_s <= WINDOW_S,
-    );
   }
 
   /**
    * @param {string} name of a figure
-   * @param {string} text
-   * @param {string} level
+   * @param {{text: string, level: string}} told
    */
-  #write(name, text, level = "") {
+  #write(name, { text, level }) {
     const part = this.#figures[name];
     if (part.textContent !== text) part.textContent = text;
     if ((part.dataset.level ?? "") !== level) part.dataset.level = level;
@@ -295,25 +503,10 @@ export class Pane {
 
   /** The page was hidden, so pings were not shown on purpose: begin to count anew. */
   forgetArrivals() {
-    this.#arrivals = [];
-    this.#counting = false;
+    this.#arrivals.clear();
   }
 
   redraw() {
     this.#dirty = true;
   }
-}
-
-/** @param {number} value */
-function seconds(value) {
-  if (value < 10) return `${value.toFixed(1)} s`;
-  if (value < 120) return `${Math.round(value)} s`;
-  if (value < 7200) return `${Math.round(value / 60)} min`;
-  return value < 172800 ? `${Math.round(value / 3600)} h` : `${Math.round(value / 86400)} d`;
-}
-
-/** @param {number} hz */
-function frequency(hz) {
-  if (!(hz > 0)) return "";
-  return hz >= 1e6 ? `${(hz / 1e6).toFixed(2)} MHz` : `${Math.round(hz / 1e3)} kHz`;
 }

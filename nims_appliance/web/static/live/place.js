@@ -23,7 +23,7 @@
  */
 
 const FAN_MARGIN = { side: 46, above: 30, below: 16 };
-const AXES_MARGIN = { left: 46, right: 16, top: 14, bottom: 28 };
+const AXES_MARGIN = { left: 46, right: 50, top: 14, bottom: 28 };
 const COLUMN_PX = 2; // of an echogram, before it is zoomed
 const LARGEST_ZOOM = 40;
 
@@ -257,6 +257,8 @@ export class EchogramPlace {
   columnPx;
   /** @type {Column[]} those that are seen, the oldest first */
   columns;
+  /** Which of all pings, counted from the sonar's first, the first of the columns is. */
+  firstNumber;
   #y0; // pixel of range 0
 
   /**
@@ -264,9 +266,11 @@ export class EchogramPlace {
    * @param {number} width
    * @param {number} height
    * @param {Viewport} viewport
-   * @param {{frame: number, time_s: number}[]} pings of the columns, oldest first; the last one is at the right
+   * @param {{frame: number, time_s: number}[]} pings that there are, oldest first
+   * @param {number} last which of them is at the right
+   * @param {number} firstNumber of the first of the pings
    */
-  constructor(head, width, height, viewport, pings) {
+  constructor(head, width, height, viewport, pings, last, firstNumber) {
     this.head = head;
     const area = (this.area = insideOfAxes(width, height));
     const { range_first_m: near, range_last_m: far } = head;
@@ -276,8 +280,8 @@ export class EchogramPlace {
     // Zoomed, the newest column may lie right of what is seen: the area is moved back in time.
     const right = area.left + area.width * (1 + viewport.x + (viewport.zoomX - 1) / 2);
     this.columns = [];
-    const last = pings.length - 1;
     const from = Math.max(0, last - Math.ceil((right - area.left) / this.columnPx));
+    this.firstNumber = firstNumber + from;
     for (let i = from; i <= last; i++) {
       const x = right - (last - i + 0.5) * this.columnPx;
       if (x > area.left + area.width + this.columnPx / 2) break;
