@@ -14,8 +14,10 @@ from functools import partial
 
 import trio
 
+from .alarms import watch_alarms
 from .archive import Archive
 from .context import Context
+from .journal import keep_journal
 from .listening import bind, network_urls, opened, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
@@ -71,7 +73,9 @@ async def run_appliance(
 
         if handle_signals:
             await nursery.start(_stop_on_signals, context)
-        archiving = start("archive", partial(archive.run, results))
+        archiving = start("archive", partial(archive.run, results, context.metrics))
+        start("journal", partial(keep_journal, context, archive))
+        start("alarms", partial(watch_alarms, context))
         for name, output in context.plugins.outputs.items():
             start(f"output {name}", partial(output, context))
         start("track server", partial(tracks.serve, track_sockets))
@@ -89,6 +93,7 @@ async def run_appliance(
         await context.stopping.wait()
         with trio.move_on_after(STOP_S):
             await sonars.stop()  # their last tracks are published ...
+            archive.event("appliance", "stop", "the appliance was asked to stop")
             results.close()
             context.metrics.close()
             await archiving.ended.wait()  # ... and written

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .access.store import AccessStore
+from .alarms import AlarmBoard, AlarmEvent
 from .bus import Bus
 from .frame import Frame
 from .health import Health
@@ -59,8 +60,12 @@ class Context:
     """Detections and tracks of every sonar, ping by ping."""
     metrics: Bus[MetricsBin] = field(default_factory=lambda: Bus("metrics"))
     """Echo metrics of every sonar, per ping and per time bin."""
+    alarms: Bus[AlarmEvent] = field(default_factory=lambda: Bus("alarms"))
+    """Alarms of metrics as they are raised, end and are acknowledged."""
+    alarm_board: AlarmBoard = field(default_factory=AlarmBoard)
+    """How every alarm stands now."""
     archive: Archive | None = None
-    """Ended tracks; set by the appliance before anything else runs."""
+    """Tracks, metrics and events; set by the appliance before anything else runs."""
     log: RecentLog = field(default_factory=RecentLog)
     """The last records of the log."""
     stopping: trio.Event = field(default_factory=trio.Event)

@@ -82,6 +82,11 @@ class Health:
         self._parts.pop(name, None)
 
     @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts there are now."""
+        return tuple(self._parts.values())
+
+    @property
     def ok(self) -> bool:
         """Whether no part is failed."""
         return all(part.state != "failed" for part in self._parts.values())

@@ -93,6 +93,39 @@ class TrackerSettings(Settings, frozen=True):
     ] = 2.0
 
 
+class AlarmSettings(Settings, frozen=True):
+    """When an echo metric is out of its bounds."""
+
+    metric: Annotated[
+        Literal[
+            "sv_db",
+            "sa_db",
+            "nasc_m2_nmi2",
+            "center_of_mass_m",
+            "inertia_m2",
+            "proportion_occupied",
+            "equivalent_area_m",
+            "aggregation_index_per_m",
+            "layers",
+        ],
+        Meta(description="Which metric, by its name in the archive"),
+    ]
+    value: Annotated[float, Meta(description="The limit, in the unit of the metric")] = 0.0
+    when: Annotated[Literal["above", "below"], Meta(description="On which side of the limit it is out of bounds")] = (
+        "above"
+    )
+    for_s: Annotated[
+        float, Meta(ge=0, description="Raised after it has been out of bounds for so long, seconds; 0: at once")
+    ] = 0.0
+    hysteresis: Annotated[
+        float, Meta(ge=0, description="Ends when the metric is back behind the limit by so much, in its unit")
+    ] = 0.0
+    layer: Annotated[int, Meta(ge=0, description="Of which layer, 1 is the nearest; 0: the whole column")] = 0
+    channel: Annotated[
+        str, Meta(description="Multi-channel sounder: of the channels whose name contains this; empty: of each")
+    ] = ""
+
+
 class MetricsSettings(Settings, frozen=True):
     """Echo metrics (Urmy et al. 2012)."""
 
@@ -121,6 +154,9 @@ class MetricsSettings(Settings, frozen=True):
     noise_min_snr_db: Annotated[
         float, Meta(description="A sample counts as empty if less remains above the noise, dB; 10 in the paper")
     ] = 10.0
+    alarms: Annotated[dict[str, AlarmSettings], Meta(description="Bounds of metrics, by name")] = msgspec.field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         _check_below(self, "min_range_m", "max_range_m")

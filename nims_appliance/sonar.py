@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import trio
 
 from .analysis import Analysis, MetricsOfChannels
@@ -74,7 +75,7 @@ class SonarRunner:
         self._settings_used = sonar.settings
         self._analysis = self._make_analysis()
         self._metrics = self._make_metrics()
-        self._metrics_used = sonar.settings.metrics
+        self._metrics_used = _measuring(sonar.settings.metrics)
         self._latencies_s: deque[float] = deque(maxlen=1000)
         self._notes: deque[str] = deque(maxlen=5)
         self._noted_s: dict[str, float] = {}
@@ -127,7 +128,7 @@ class SonarRunner:
         return Analysis(self._sonar.name, settings, classifiers, self._makers.chain)
 
     def _make_metrics(self) -> MetricsOfChannels:
-        settings = self._sonar.settings.metrics
+        settings = _measuring(self._sonar.settings.metrics)
         self._metrics_used = settings
         return MetricsOfChannels(self._sonar.name, lambda: self._makers.metrics(settings))
 
@@ -209,7 +210,7 @@ class SonarRunner:
         bus = self._context.metrics
         try:
             async for frame in frames:
-                if self._metrics_used != self._sonar.settings.metrics:
+                if self._metrics_used != _measuring(self._sonar.settings.metrics):
                     for done in self._metrics.finish():
                         bus.publish(done)
                     self._metrics = self._make_metrics()
@@ -280,3 +281,8 @@ class SonarRunner:
             "latency_p99_ms": percentile_ms(self._latencies_s, 0.99),
             "notes": list(self._notes),
         }
+
+
+def _measuring(settings: MetricsSettings) -> MetricsSettings:
+    """Return the settings without the alarms: a bin is not cut short because its bounds have changed."""
+    return msgspec.structs.replace(settings, alarms={})

@@ -176,9 +176,13 @@ def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, 
     for inner, _ in leaves(below):
         built.profile_places[(*path, *inner)] = f"profile {profile.name}"
     merged = merge(below, sonar)
-    if isinstance(merged.get("zones"), dict):
-        for zone in merged["zones"]:
-            _check_name((*path, "zones", zone), report)
+    metrics = merged.get("metrics")
+    for inner, named in (
+        (("zones",), merged.get("zones")),
+        (("metrics", "alarms"), metrics.get("alarms") if isinstance(metrics, dict) else None),
+    ):
+        for key in named if isinstance(named, dict) else ():
+            _check_name((*path, *inner, key), report)
     if isinstance(merged.get("driver"), dict):
         check_struct(driver.settings_type, merged["driver"], (*path, "driver"), report)
     return merged

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
@@ -83,5 +82,5 @@ async def _recent_tracks(context: Context, limit: int) -> list[dict[str, Any]]:
     archive = getattr(context, "archive", None)
     if archive is None:
         return []
-    tracks = await trio.to_thread.run_sync(archive.recent_tracks, limit)
+    tracks = await archive.reader.run(archive.reader.recent_tracks, limit)
     return [track | {"id": str(track["id"])} for track in tracks]  # as live ones: JavaScript has no 64-bit numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -95,11 +96,14 @@ async def test_a_file_whose_name_is_not_utf8_hides_no_page(context: Context, ser
 
 
 async def test_live_and_ended_tracks_are_told(context: Context, serve, make_result) -> None:
-    class Archive:
+    class Reader:
         def recent_tracks(self, limit: int) -> list[dict]:
             return [{"id": 2**60 + number, "hits": 20} for number in range(limit)]
 
-    context.archive = Archive()  # type: ignore[assignment]
+        async def run(self, query, *args):
+            return query(*args)
+
+    context.archive = SimpleNamespace(reader=Reader())  # type: ignore[assignment]
     async with browsing(serve, context) as client:
         while not context.results.subscribers:
             await trio.sleep(0.01)

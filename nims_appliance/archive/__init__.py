@@ -1,0 +1,22 @@
+"""Archive: what was seen and what happened, in one SQLite file that outlives every accident.
+
+`schema` says what is in the file and brings older files up to date, `rows` turns the appliance's objects into rows and
+back, `writer` writes them in batches, `queries` reads, `downsample` makes few points of many.
+"""
+
+from .queries import ArchiveError, ArchiveReader, TrackFilter
+from .rows import Event, pack_positions, unpack_positions
+from .schema import FILE_NAME, SCHEMA_VERSION
+from .writer import Archive
+
+__all__ = [
+    "FILE_NAME",
+    "SCHEMA_VERSION",
+    "Archive",
+    "ArchiveError",
+    "ArchiveReader",
+    "Event",
+    "TrackFilter",
+    "pack_positions",
+    "unpack_positions",
+]
