@@ -14,7 +14,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from nims_ext.bodies import NOBODYS, covered, owners
 
+from .measurement import Echoes
 from .track_table import TrackTable
 
 BODY_GATE = 9.0
@@ -54,65 +56,49 @@ class Bodies:
         self._scatter: dict[int, np.ndarray] = {}
         """Id: scatter of the echoes of this ping about their centroid, m^2."""
 
-    def gather(
-        self,
-        table: TrackTable,
-        detections: np.ndarray,
-        place: np.ndarray,
-        noise: np.ndarray,
-        odds: np.ndarray,
-        log_clutter: np.ndarray,
-        dt_s: float,
-    ) -> np.ndarray:
-        """Make one detection of the echoes of each body, in place; return which detections are left, by range.
+    def gather(self, table: TrackTable, echoes: Echoes, dt_s: float) -> Echoes:
+        """Make one of the echoes of each body, in place; return those that are left, by range.
 
         Its place is the centroid weighted by amplitude; its covariance says how far the middle can be from that.
         """
         self._scatter = {}
-        every = np.arange(len(detections))
-        rows = np.flatnonzero((table["id"] > 0) & ~table["lost"])
-        if not self._max_m or table.axes != 2 or not len(rows) or not len(detections):
-            return every
-        axes = table.axes
-        apart = place[:, None] - table.state[None, rows, :axes]
-        near = np.flatnonzero(((apart**2).sum(2) < self._max_m**2).any(1))
-        # an echo is of the confirmed track where it is likeliest, be that long or a point
-        innovation = place[near, None] - table.state[None, rows, :axes]
-        spread = table.covariance[rows, :axes, :axes][None] + table.extent[rows][None] + noise[near, None]
-        d2 = np.einsum("...i,...i", innovation, np.linalg.solve(spread, innovation[..., None])[..., 0])
-        density = -0.5 * (d2 + np.log(np.linalg.det(spread)) + axes * math.log(2 * math.pi))
-        density[d2 > BODY_GATE] = -np.inf
-        owner = density.argmax(1)
-        likely = density[np.arange(len(near)), owner] - log_clutter[near]
-        likely += np.log(np.maximum((odds[near] * table.strengths[rows[owner]]).sum(1), 1e-300))
-        nobodys = near[np.isneginf(density.max(1))]
-        self._notice(table, rows, place[nobodys], odds[nobodys], log_clutter[nobodys], dt_s)
-        long = rows[table.extent[rows].any((1, 2))]
-        left = np.ones(len(detections), bool)
-        for row in long:
-            members = near[(rows[owner] == row) & (likely > 0)]
+        rows = table.shown()
+        if not self._max_m or table.axes != 2 or not len(rows) or not len(echoes):
+            return echoes
+        owner, density = owners(
+            echoes.place,
+            echoes.noise,
+            rows,
+            table.state,
+            table.covariance,
+            table.extent,
+            reach_m=self._max_m,
+            gate=BODY_GATE,
+        )
+        points = rows[~table.extent[rows].any((1, 2))]
+        self._notice(table, points, echoes.take(np.flatnonzero(owner == NOBODYS)), dt_s)
+        left = np.ones(len(echoes), bool)
+        for row in rows[table.extent[rows].any((1, 2))].tolist():
+            members = np.flatnonzero(owner == row)
+            likely = density[members] - echoes.log_clutter[members]
+            likely += np.log(np.maximum(echoes.odds[members] @ table.strengths[row], 1e-300))
+            members = members[likely > 0]
             if len(members):
-                left[self._join(table, row, members, detections, place, noise)] = False
-        every = every[left]
-        return every[np.argsort(detections["range_m"][every], kind="stable")]
+                left[self._join(table, row, members, echoes)] = False
+        if left.all():
+            return echoes
+        every = np.flatnonzero(left)
+        return echoes.take(every[np.argsort(echoes.detections["range_m"][every], kind="stable")])
 
-    def _notice(
-        self,
-        table: TrackTable,
-        rows: np.ndarray,
-        place: np.ndarray,
-        odds: np.ndarray,
-        log_clutter: np.ndarray,
-        dt_s: float,
-    ) -> None:
-        """Notice the tracks beside which there are echoes again and again: they are long."""
+    def _notice(self, table: TrackTable, rows: np.ndarray, strays: Echoes, dt_s: float) -> None:
+        """Notice the tracks of `rows` beside which there are echoes of nobody again and again: they are long."""
         share = -math.expm1(-dt_s / COMPANY_S)
         variance = (self._max_m / 6) ** 2
-        for row in rows[~table.extent[rows].any((1, 2))]:
-            apart = place - table.state[row, :2]
+        for row in rows.tolist():
+            apart = strays.place - table.state[row, :2]
             distance2 = (apart**2).sum(1)
-            likely = -0.5 * distance2 / variance - math.log(2 * math.pi * variance) - log_clutter
-            likely += np.log(np.maximum(odds @ table.strengths[row], 1e-300))
+            likely = -0.5 * distance2 / variance - math.log(2 * math.pi * variance) - strays.log_clutter
+            likely += np.log(np.maximum(strays.odds @ table.strengths[row], 1e-300))
             beside = (distance2 < BODY_GATE * variance) & (likely > 0)
             table["company"][row] += share * (float(beside.any()) - table["company"][row])
             if table["company"][row] > OFTEN and beside.any():
@@ -120,16 +106,9 @@ class Bodies:
                 table.extent[row] = self._limited(between)
                 table.covariance[row, :2, :2] += between
 
-    def _join(
-        self,
-        table: TrackTable,
-        row: int,
-        members: np.ndarray,
-        detections: np.ndarray,
-        place: np.ndarray,
-        noise: np.ndarray,
-    ) -> np.ndarray:
-        """Make one detection of those of `members`, the strongest of them; return the others."""
+    def _join(self, table: TrackTable, row: int, members: np.ndarray, echoes: Echoes) -> np.ndarray:
+        """Make one echo of those of `members`, the strongest of them; return the others."""
+        detections, place, noise = echoes.detections, echoes.place, echoes.noise
         weight = np.sqrt(np.maximum(detections["peak"][members], 1e-30))
         weight /= weight.sum()
         extent = table.extent[row]
@@ -153,11 +132,11 @@ class Bodies:
             detections["bearing_rad"][best] = math.atan2(centre[0], centre[1])
         return members[members != best]
 
-    def learn(self, table: TrackTable, rows: np.ndarray, dt_s: float) -> None:
-        """Learn the extent of the tracks of `rows`, which were seen in this ping."""
+    def learn(self, table: TrackTable, dt_s: float) -> None:
+        """Learn the extent of the tracks that were seen in this ping."""
         share = -math.expm1(-dt_s / LEARNING_S)
-        for row in rows:
-            scatter = self._scatter.get(int(table["id"][row]))
+        for row in table.confirmed().tolist():
+            scatter = self._scatter.get(int(table["id"][row])) if table["joined"][row] else None
             if scatter is not None:
                 table.extent[row] = self._limited(table.extent[row] + share * (scatter - table.extent[row]))
 
@@ -167,16 +146,10 @@ class Bodies:
 
     def covers(self, table: TrackTable, place: np.ndarray) -> np.ndarray:
         """Return which places lie on the body of a confirmed track, shape (places,), bool."""
-        rows = np.flatnonzero((table["id"] > 0) & ~table["lost"])
+        rows = table.shown()
         if not len(rows) or not len(place):
             return np.zeros(len(place), bool)
-        apart = place[:, None] - table.state[None, rows, : table.axes]
-        on = ((apart**2).sum(2) < (table["width_m"] ** 2 + table["body_m2"])[None, rows]).any(1)
-        for row in rows[table.extent[rows].any((1, 2))]:
-            near = place - table.state[row, : table.axes]
-            inverse = np.linalg.inv(table.extent[row] + THINNEST_M**2 * np.eye(table.axes))
-            on |= np.einsum("ni,ij,nj->n", near, inverse, near) < BODY_GATE
-        return on
+        return covered(place, table.rows, rows, table.state, table.extent, thinnest_m=THINNEST_M, gate=BODY_GATE)
 
     def confirm(self, table: TrackTable, new: int) -> bool:
         """Return whether a track about to be confirmed is an animal of its own, as far as can be told yet.
@@ -185,7 +158,7 @@ class Bodies:
         """
         if not self._max_m or table.axes != 2:
             return True
-        for old in np.flatnonzero((table["id"] > 0) & ~table["lost"] & ~table["merged"]).tolist():
+        for old in self._alive(table):
             if self._within(table, old, new):
                 distance, sd_m_s = _velocities(table, old, new)
                 if distance < ALIKE:
@@ -198,7 +171,7 @@ class Bodies:
         """Remember beside which others a track was when it was confirmed."""
         if not self._max_m or table.axes != 2:
             return
-        for old in np.flatnonzero((table["id"] > 0) & ~table["lost"] & ~table["merged"]).tolist():
+        for old in self._alive(table):
             if old != new and self._within(table, old, new):
                 key = int(table["id"][old]), int(table["id"][new])
                 self._beside[key] = time_s, table.state[new, :2] - table.state[old, :2], DRIFT_M_S
@@ -222,8 +195,7 @@ class Bodies:
         Returns: the id of each track taken over, and whether it had been farther away.
         """
         united: list[tuple[int, bool]] = []
-        alive = ~table["lost"] & ~table["merged"]
-        row = {int(number): i for i, number in enumerate(table["id"]) if number and alive[i]}
+        row = {int(table["id"][i]): i for i in self._alive(table)}
         self._meet(table, list(row.values()), time_s)
         for key, (since_s, first, drift_m_s) in list(self._beside.items()):
             old, young = row.get(key[0], -1), row.get(key[1], -1)
@@ -241,6 +213,10 @@ class Bodies:
                 united.append((key[1], drift_m_s < DRIFT_M_S))
                 self._absorb(table, old, young)
         return united
+
+    def _alive(self, table: TrackTable) -> list[int]:
+        rows = table.shown()
+        return rows[~table["merged"][rows]].tolist()
 
     def _within(self, table: TrackTable, old: int, new: int) -> bool:
         return float(np.hypot(*(table.state[new, :2] - table.state[old, :2]))) < self._max_m

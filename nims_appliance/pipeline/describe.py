@@ -60,7 +60,7 @@ class History:
 
     def add(self, table: TrackTable, index: int, time_s: float) -> None:
         """Add the track of row `index` as it is after a ping."""
-        row = table._scalars[index]
+        row = table.rows[index]
         seen = row["gap_s"] == 0
         if seen or self.row is None:
             self.row = row.copy()
@@ -155,7 +155,7 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
     """Return the confirmed track of row `index` at this ping."""
     axes = table.axes
     history.channel = frame.channel
-    row = table._scalars[index]
+    row = table.rows[index]
     position = (*table.state[index, :axes].tolist(), 0.0)[:3]
     velocity = (*table.state[index, axes:].tolist(), 0.0)[:3]
     range_m = math.hypot(*position)

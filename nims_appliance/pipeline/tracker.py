@@ -6,7 +6,7 @@ A track is confirmed when noise would bring one as far only `false_tracks_per_ho
 ends when it has not been seen for `max_gap_s` or its score says that it follows noise.
 
 Animals swim steadily for seconds and then turn at once. The filter's noise is for steady swimming; a turn is a
-hypothesis of its own for each detection (see `nims_ext.track.find_pairs`), and where several pings are lost by it, the
+hypothesis of its own for each detection (see `nims_ext.pairs.find_pairs`), and where several pings are lost by it, the
 new track that appears within reach of a lost one continues it (`_continued`).
 
 S. Blackman, R. Popoli, "Design and analysis of modern tracking systems", Artech House 1999, chapters 6 and 7;
@@ -21,14 +21,19 @@ import secrets
 import time
 
 import numpy as np
-from nims_ext.track import BODY, TURN, correct, find_pairs, join, predict
+from nims_ext.assign import join
+from nims_ext.measure import surroundings
+from nims_ext.pairs import find_pairs
+from nims_ext.score import end, expect, judge
+from nims_ext.table import tell
+from nims_ext.track import correct, predict
 
 from ..frame import Frame
 from ..settings import SonarSettings
 from . import strength
 from .bodies import Bodies
 from .describe import History, state_of, summary_of
-from .measurement import places, polar
+from .measurement import Echoes, polar
 from .results import TrackState, TrackSummary
 from .stages import Tracker
 from .track_table import TrackTable
@@ -37,6 +42,8 @@ GATE = 16.0
 """Squared Mahalanobis distance beyond which a detection cannot belong to a track (99.97 % in two dimensions)."""
 PLACED = 0.97
 """Probability that the echo of a visible animal lies in the gate and is not hidden by another."""
+SEEN_AT_ALL = 0.7
+"""Probability that a visible animal is detected, where the detector does not tell how high its threshold is."""
 TURNS_PER_S = 0.2
 """How often an animal changes its velocity at once."""
 HIDDEN_AFTER_S, VISIBLE_AFTER_S = 3.0, 0.5
@@ -81,6 +88,7 @@ class ScoreTracker:
         self._settings = settings.tracker
         self._axes = 2
         self._table = TrackTable(2)
+        self._turn_speed_m_s = settings.tracker.max_speed_m_s / 3
         self._bodies = Bodies(settings.tracker.max_body_m)
         self._histories: dict[int, History] = {}
         self._time_s = math.nan
@@ -108,28 +116,16 @@ class ScoreTracker:
 
         detections = detections[np.argsort(detections["range_m"], kind="stable")]
         cells, log_clutter = self._clutter(frame, detections)
-        place, noise = places(detections, axes)
-        odds = strength.odds(detections["exceedance"])
+        echoes = Echoes.of(detections, log_clutter, axes)
         table = self._table
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
-        order = self._bodies.gather(table, detections, place, noise, odds, log_clutter, dt_s)
-        if len(order) < len(detections):
-            detections, place, noise = detections[order], place[order], noise[order]
-            odds, log_clutter = odds[order], log_clutter[order]
-        free = self._join(frame, detections, place, noise, odds, log_clutter, dt_s)
-        threshold = math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour)
-        self._judge(threshold)
-        for number, came in self._bodies.unite(table, self._time_s):
-            history = self._histories.pop(number)
-            if came:  # what it was before is told
-                ended.append(summary_of(history))
+        echoes = self._bodies.gather(table, echoes, dt_s)
+        free = self._join(frame, echoes, dt_s)
+        self._judge(math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour))
+        ended += self._unite()
         ended += self._bury(frame)
-        self._start(detections, place, noise, odds, free)
-        self._remember()
-        confirmed = np.flatnonzero((self._table["id"] > 0) & ~self._table["lost"])
-        return [
-            state_of(self._table, int(i), frame, self._histories[int(self._table["id"][i])]) for i in confirmed
-        ], ended
+        self._start(echoes, free)
+        return self._told(frame), ended
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""
@@ -166,106 +162,107 @@ class ScoreTracker:
         area = span_m * arc_m if self._axes == 2 else span_m * arc_m * arc_m
         return cells, math.log(cells) - np.log(area)
 
-    def _dim(self, frame: Frame) -> None:
-        """Find the confirmed tracks that are where the picture outshines them: over structure, in a cloud."""
-        table = self._table
-        for i in np.flatnonzero(table["id"]):
-            range_m, bearing_rad, _ = polar(table.state[i, : self._axes])
-            row, column = np.searchsorted(frame.range_m, range_m), np.searchsorted(frame.bearing_rad, bearing_rad)
-            around = frame.intensity[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
-            # the median of exponential noise is ln 2 of its mean, and the animal itself fills less than half the cells
-            ambient = float(np.median(around)) / math.log(2) if around.size else 0.0
-            usual = float(table["background"][i]) / max(int(table["hits"][i]), 1)
-            table["dimmed"][i] = max(1.0, ambient / usual) if usual > 0 else 1.0
+    def _dim(self, frame: Frame) -> np.ndarray:
+        """Find the confirmed tracks that are where the picture outshines them: over structure, in a cloud.
 
-    def _join(
-        self,
-        frame: Frame,
-        detections: np.ndarray,
-        place: np.ndarray,
-        noise: np.ndarray,
-        odds: np.ndarray,
-        log_clutter: np.ndarray,
-        dt_s: float,
-    ) -> np.ndarray:
-        """Give the detections to the tracks; return which detections are left, shape (detections,), bool."""
-        table, settings = self._table, self._settings
-        confirmed = table["id"] > 0
+        Returns: the rows of these.
+        """
+        table = self._table
+        confirmed = table.confirmed()
+        range_m, bearing_rad, _ = polar(table.state[confirmed, : self._axes])
+        ambient = surroundings(
+            frame.intensity, np.searchsorted(frame.range_m, range_m), np.searchsorted(frame.bearing_rad, bearing_rad)
+        )
+        # the median of exponential noise is ln 2 of its mean, and the animal itself fills less than half the cells
+        ambient = np.nan_to_num(ambient) / math.log(2)
+        usual = table["background"][confirmed] / np.maximum(table["hits"][confirmed], 1)
+        dimmed = np.where(usual > 0, np.maximum(ambient / np.where(usual > 0, usual, 1.0), 1.0), 1.0)
+        table["dimmed"][confirmed] = dimmed
+        return confirmed[dimmed > 1.0]
+
+    def _expect(self, frame: Frame, dt_s: float) -> np.ndarray:
+        """Let each track expect the ping; return its probability to be missed, shape (tracks, strengths)."""
+        table = self._table
+        chance = np.empty(table.strengths.shape)
         if self._lowest > 0:
-            self._dim(frame)
-            seen = np.repeat(strength.seen(self._lowest)[None], len(table), axis=0)
-            dimmed = table["dimmed"] > 1.0
-            seen[dimmed] = strength.seen(self._lowest * table["dimmed"][dimmed])
-            seen *= table["visible"][:, None] * PLACED
+            dimmed = self._dim(frame)
+            chance[:] = strength.seen(self._lowest)
+            chance[dimmed] = strength.seen(self._lowest * table["dimmed"][dimmed])
+            placed = PLACED
         else:
-            seen = np.repeat((table["visible"] * 0.7)[:, None], len(strength.SHARES), axis=1)
-        missed = 1.0 - seen
-        away_s = table["gap_s"] + dt_s
-        turn_variance = np.where(confirmed, (settings.max_speed_m_s / 3 * away_s) ** 2, 0.0)
-        turn_chance = np.where(confirmed, -np.expm1(-TURNS_PER_S * away_s), 0.0)
+            chance[:] = 1.0
+            placed = SEEN_AT_ALL
+        expect(
+            table.rows,
+            table.strengths,
+            table.extent,
+            chance,
+            dt_s=dt_s,
+            placed=placed,
+            turn_speed_m_s=self._turn_speed_m_s,
+            turns_per_s=TURNS_PER_S,
+        )
+        return chance
+
+    def _join(self, frame: Frame, echoes: Echoes, dt_s: float) -> np.ndarray:
+        """Give the echoes to the tracks; return which are left, shape (echoes,), bool."""
+        table = self._table
+        missed = self._expect(frame, dt_s)
         pairs = find_pairs(
+            table.rows,
             table.state,
             table.covariance,
-            place,
-            noise,
-            np.ascontiguousarray(detections["range_m"]),
-            odds,
-            log_clutter,
             table.strengths,
-            np.where(table["lost"], -np.inf, np.log(np.maximum(table["visible"], 1e-3) * PLACED)),
-            np.log(np.maximum((table.strengths * missed).sum(1), 1e-9)),
-            turn_variance,
-            turn_chance,
-            np.ascontiguousarray(table["body_m2"]),
-            np.where(table.extent.any((1, 2)), 0.0, table["body_chance"]),
+            echoes.place,
+            echoes.noise,
+            np.ascontiguousarray(echoes.detections["range_m"]),
+            echoes.odds,
+            echoes.log_clutter,
             GATE,
         )
-        pairs = pairs[join(pairs, len(table), len(detections))]
-        track, detection = pairs["track"], pairs["detection"]
-        body, turn = pairs["explanation"] == BODY, pairs["explanation"] == TURN
-        innovation = ((place[detection] - table.state[track, : self._axes]) ** 2).mean(1)
+        pairs = pairs[join(pairs, len(table), len(echoes))]
         correct(
-            table.state,
-            table.covariance,
-            np.ascontiguousarray(track),
-            np.ascontiguousarray(detection),
-            place,
-            noise,
-            np.where(body, table["body_m2"][track], 0.0),
-            np.where(turn, (settings.max_speed_m_s / 3) ** 2, 0.0),
-            away_s[track],
+            table.state, table.covariance, table.rows, pairs, echoes.place, echoes.noise, dt_s, self._turn_speed_m_s
         )
-        table.advance(dt_s)
-        table.hit(track, detections[detection], odds[detection], pairs["place"], self._time_s)
-        table.learn_body(track, body, turn, innovation)
-        self._bodies.learn(table, track, dt_s)
-        lost = np.ones(len(table), bool)
-        lost[track] = False
-        table.miss(np.flatnonzero(lost), missed)
-        hide, show = -math.expm1(-dt_s / HIDDEN_AFTER_S), -math.expm1(-dt_s / VISIBLE_AFTER_S)
-        visible = table["visible"]
-        table["visible"] = np.clip(visible - hide * visible + show * (1 - visible), 0.02, 0.99)
-        free = np.ones(len(detections), bool)
-        free[detection] = False
+        tell(
+            table.rows,
+            table.strengths,
+            missed,
+            pairs,
+            echoes.detections,
+            echoes.odds,
+            axes=self._axes,
+            dt_s=dt_s,
+            time_s=self._time_s,
+            hidden_after_s=HIDDEN_AFTER_S,
+            visible_after_s=VISIBLE_AFTER_S,
+        )
+        self._bodies.learn(table, dt_s)
+        free = np.ones(len(echoes), bool)
+        free[pairs["detection"]] = False
         return free
 
     def _judge(self, threshold: float) -> None:
         """Confirm the tracks whose score is high enough; continue lost ones with them where they fit."""
         table = self._table
-        confirmed = table["id"] > 0
-        table["score"] = np.where(confirmed, np.minimum(table["score"], threshold + MARGIN), table["score"])
-        table["best"] = np.maximum(table["best"], table["score"])
-        table["lost"] |= confirmed & (table["score"] < threshold + MARGIN - LOSS_WHEN_CONFIRMED)
-        sure = (table["gap_s"] == 0) & (~confirmed | (table["score"] > threshold + MARGIN - DOUBT))
-        table["sure_s"][sure] = self._time_s
-        table.last[sure] = table.state[sure]
-        for i in np.flatnonzero((table["id"] == 0) & (table["score"] > threshold) & (table["hits"] >= MIN_HITS)):
-            before = self._continued(int(i))
+        sure = judge(
+            table.rows,
+            table.state,
+            table.last,
+            time_s=self._time_s,
+            threshold=threshold,
+            most=threshold + MARGIN,
+            loss=LOSS_WHEN_CONFIRMED,
+            doubt=DOUBT,
+            least_hits=MIN_HITS,
+        )
+        for i in sure.tolist():
+            before = self._continued(i)
             if before >= 0:
-                table.take_over(int(i), before)
-            elif self._bodies.confirm(table, int(i)):
+                table.take_over(i, before)
+            elif self._bodies.confirm(table, i):
                 table["id"][i] = next(_IDS)
-                self._bodies.confirmed(table, int(i), self._time_s)
+                self._bodies.confirmed(table, i, self._time_s)
                 self._histories[int(table["id"][i])] = History(self._axes, self._sonar)
 
     def _continued(self, new: int) -> int:
@@ -290,60 +287,59 @@ class ScoreTracker:
         best = int(np.argmin(distance))
         return int(old[best]) if distance[best] < 9.0 else -1
 
+    def _unite(self) -> list[TrackSummary]:
+        """Let long animals take over the tracks on their bodies; return those that had been told as others before."""
+        ended = []
+        for number, came in self._bodies.unite(self._table, self._time_s):
+            history = self._histories.pop(number)
+            if came:
+                ended.append(summary_of(history))
+        return ended
+
     def _bury(self, frame: Frame) -> list[TrackSummary]:
         """Remove the tracks that have ended; return the confirmed ones among them."""
         table = self._table
-        speed = np.sqrt((table.state[:, self._axes :] ** 2).sum(1))
-        confirmed = table["id"] > 0
-        too_weak = ~confirmed & ((table["score"] < 0) | (table["score"] < table["best"] - LOSS_BEFORE_CONFIRMED))
-        too_weak |= table["lost"] & (self._time_s - table["sure_s"] > self._settings.max_gap_s)
-        patience_s = np.where(table["hits"] > 1, NEVER_SEEN_S, SINGLE_PINGS * self._usual_interval(frame))
-        patience_s = np.where(confirmed, self._settings.max_gap_s, np.minimum(patience_s, self._settings.max_gap_s))
-        unseen = table["unseen_s"] > patience_s
-        outside = self._outside(frame)
-        # who has swum out of the picture may turn back: a track is lost there, and a lost one may be continued
-        table["lost"] |= outside & confirmed
-        dead = too_weak | unseen | (speed > 1.5 * self._settings.max_speed_m_s) | (outside & ~confirmed)
+        margin_m, margin_rad = 2 * frame.range_resolution_m, frame.beam_width_rad
+        dead = end(
+            table.rows,
+            table.state,
+            time_s=self._time_s,
+            max_gap_s=self._settings.max_gap_s,
+            never_seen_s=NEVER_SEEN_S,
+            single_s=SINGLE_PINGS * self._usual_interval(frame),
+            loss=LOSS_BEFORE_CONFIRMED,
+            max_speed_m_s=1.5 * self._settings.max_speed_m_s,
+            nearest_m=frame.range_m[0] - margin_m,
+            farthest_m=frame.range_m[-1] + margin_m,
+            leftmost_rad=frame.bearing_rad[0] - margin_rad,
+            rightmost_rad=frame.bearing_rad[-1] + margin_rad,
+        )
         dead |= (table["id"] == 0) & self._bodies.covers(table, table.state[:, : self._axes])
-        dead |= table["merged"]
-        histories = [self._histories.pop(int(number)) for number in table["id"][dead & confirmed & ~table["merged"]]]
+        confirmed = table.confirmed()
+        gone = table["id"][confirmed[dead[confirmed] & ~table["merged"][confirmed]]]
+        histories = [self._histories.pop(number) for number in gone.tolist()]
         table.keep(~dead)
         # One that was confirmed at this very ping has been told to nobody and remembers nothing.
         return [summary_of(history) for history in histories if history.row is not None]
 
-    def _outside(self, frame: Frame) -> np.ndarray:
-        range_m, bearing_rad, _ = polar(self._table.state[:, : self._axes])
-        margin_m = 2 * frame.range_resolution_m
-        out = (range_m < frame.range_m[0] - margin_m) | (range_m > frame.range_m[-1] + margin_m)
-        margin_rad = frame.beam_width_rad
-        return (
-            out | (bearing_rad < frame.bearing_rad[0] - margin_rad) | (bearing_rad > frame.bearing_rad[-1] + margin_rad)
-        )
-
-    def _start(
-        self, detections: np.ndarray, place: np.ndarray, noise: np.ndarray, odds: np.ndarray, free: np.ndarray
-    ) -> None:
-        """Start a track at each detection that is nobody's and is likelier an animal than noise."""
-        table = self._table
-        score = np.log(odds @ strength.SHARES)
-        free = free & (score >= -1e-9)
-        free &= ~self._bodies.covers(table, place)
+    def _start(self, echoes: Echoes, free: np.ndarray) -> None:
+        """Start a track at each echo that is nobody's and is likelier an animal than noise."""
+        score = np.log(echoes.odds @ strength.SHARES)
+        free &= (score >= -1e-9) & ~self._bodies.covers(self._table, echoes.place)
         if np.count_nonzero(free) > MOST_STARTS:
             free &= score >= np.partition(score[free], -MOST_STARTS)[-MOST_STARTS]
-        table.append(
-            detections[free],
-            place[free],
-            noise[free],
-            odds[free],
-            score[free],
-            self._settings.max_speed_m_s,
-            self._time_s,
-        )
+        self._table.append(echoes, np.flatnonzero(free), score, self._settings.max_speed_m_s, self._time_s)
 
-    def _remember(self) -> None:
+    def _told(self, frame: Frame) -> list[TrackState]:
+        """Remember the confirmed tracks as they are now; return those that are to be seen."""
         table = self._table
-        for i in np.flatnonzero(table["id"]):
-            self._histories[int(table["id"][i])].add(table, int(i), self._time_s)
+        states = []
+        for i in table.confirmed().tolist():
+            history = self._histories[int(table["id"][i])]
+            history.add(table, i, self._time_s)
+            if not table["lost"][i]:
+                states.append(state_of(table, i, frame, history))
+        return states
 
 
 def make_tracker(settings: SonarSettings) -> Tracker:

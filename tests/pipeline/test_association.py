@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from nims_ext.track import PAIR, assign, join
+from nims_ext.assign import assign, join
+from nims_ext.pairs import PAIR
 
 costs = arrays.arrays(
     float,

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nims_ext.table import TRACK
 
 from nims_appliance.pipeline import describe
 from nims_appliance.pipeline.course import MOST_POSITIONS, Course
 from nims_appliance.pipeline.describe import History, smooth, state_of, summary_of
 from nims_appliance.pipeline.results import TrackSummary
-from nims_appliance.pipeline.track_table import SCALARS
 from nims_appliance.pipeline.zones import Zones
 from nims_appliance.settings import SonarSettings
 
@@ -32,16 +32,16 @@ class OneTrack:
 
     def __init__(self, axes: int = 2, sd_m: float = 0.05, seed: int = 1) -> None:
         self.axes, self._sd_m, self._rng = axes, sd_m, np.random.default_rng(seed)
-        self._scalars = np.zeros(1, SCALARS)
-        self._scalars["id"], self._scalars["score"], self._scalars["best"] = 7, 30.0, 30.0
-        self._scalars["length_m"], self._scalars["width_m"] = 0.2, 0.3
-        self._scalars["power"] = 1.0
+        self.rows = np.zeros(1, TRACK)
+        self.rows["id"], self.rows["score"], self.rows["best"] = 7, 30.0, 30.0
+        self.rows["length_m"], self.rows["width_m"] = 0.2, 0.3
+        self.rows["power"] = 1.0
         self.state = np.zeros((1, 2 * axes))
         self.covariance = np.zeros((1, 2 * axes, 2 * axes))
         self._time_s = math.nan
 
     def step(self, time_s: float, place: tuple[float, ...] | None) -> None:
-        axes, row = self.axes, self._scalars
+        axes, row = self.axes, self.rows
         unit = np.eye(axes)
         if math.isnan(self._time_s):
             self.state[0, :axes] = place
@@ -114,7 +114,7 @@ def test_quality_falls_with_gaps_doubt_and_shortness() -> None:
     table, history = OneTrack(), History(2, settings_with())
     for n in range(100):
         table.step(n / 10, (0.0, 5.0))
-        table._scalars["score"] = 18.0
+        table.rows["score"] = 18.0
         history.add(table, 0, n / 10)
     assert summary_of(history).quality == pytest.approx((1 - 12 / 15) * 100 / 105)
 

@@ -8,11 +8,12 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from nims_ext.measure import places
 
 from nims_appliance.frame import Frame
 from nims_appliance.pipeline.chain import make_chain
 from nims_appliance.pipeline.describe import smooth
-from nims_appliance.pipeline.measurement import places, polar
+from nims_appliance.pipeline.measurement import polar
 from nims_appliance.pipeline.results import DETECTION, to_xyz
 from nims_appliance.pipeline.strength import SHARES, odds, seen
 from nims_appliance.pipeline.tracker import make_tracker
