@@ -11,6 +11,7 @@ import dataclasses
 import math
 import struct
 from dataclasses import dataclass
+from functools import reduce
 
 import msgspec
 import numpy as np
@@ -138,32 +139,30 @@ class DisplayEncoder:
         pool_and_quantise(power, row_step, beam_step, db_min, SPAN_DB, image)
         levels.follow(image, db_min)
         axes = self._axes_of(frame, row_step, beam_step)
-        header = msgspec.json.encode(
-            {
-                "type": "picture",
-                "sonar": frame.sonar_id,
-                "channel": frame.channel,
-                "kind": kind,
-                "frame": frame.frame_number,
-                "ping": frame.ping_number,
-                "time_s": frame.time_s,
-                "received_utc_s": frame.received_utc_s,
-                "rows": image.shape[0],
-                "columns": image.shape[1],
-                "db_min": db_min,
-                "db_max": db_min + SPAN_DB,
-                "low_db": levels.low_db,
-                "high_db": levels.high_db,
-                "quantity": quantity,
-                "unit": unit,
-                "device": frame.device,
-                "frequency_hz": frame.frequency_hz,
-                "sound_speed_m_s": frame.sound_speed_m_s,
-                "ping_interval_s": frame.ping_interval_s,
-                **axes.header,
-            }
-        )
-        header += b" " * (-(4 + len(header)) % 8)
+        header = {
+            "type": "picture",
+            "sonar": frame.sonar_id,
+            "channel": frame.channel,
+            "kind": kind,
+            "frame": frame.frame_number,
+            "ping": frame.ping_number,
+            "time_s": frame.time_s,
+            "received_utc_s": frame.received_utc_s,
+            "rows": image.shape[0],
+            "columns": image.shape[1],
+            "reduction": 1,
+            "db_min": db_min,
+            "db_max": db_min + SPAN_DB,
+            "low_db": levels.low_db,
+            "high_db": levels.high_db,
+            "quantity": quantity,
+            "unit": unit,
+            "device": frame.device,
+            "frequency_hz": frame.frequency_hz,
+            "sound_speed_m_s": frame.sound_speed_m_s,
+            "ping_interval_s": frame.ping_interval_s,
+            **axes.header,
+        }
         return Picture(
             sonar_id=frame.sonar_id,
             channel=frame.channel,
@@ -172,7 +171,7 @@ class DisplayEncoder:
             ping_number=frame.ping_number,
             time_s=frame.time_s,
             received_utc_s=frame.received_utc_s,
-            payload=b"".join((struct.pack("<I", len(header)), header, image.data)),
+            payload=_message(header, image),
             ping=dataclasses.replace(
                 frame,
                 intensity=_NO_SAMPLES,
@@ -193,19 +192,56 @@ class DisplayEncoder:
             or not np.array_equal(known.bearing_rad, frame.bearing_rad)
         ):
             header = {
-                **_range_axis(frame.range_m, row_step),
-                "bearing_rad": [round(float(group.mean()), 6) for group in _groups(frame.bearing_rad, beam_step)],
+                **range_axis(frame.range_m, row_step),
+                "bearing_rad": _means(frame.bearing_rad, beam_step),
                 "beam_width_rad": round(frame.beam_width_rad, 6),
             }
             known = self._axes[frame.channel] = _Axes(frame.range_m, frame.bearing_rad, header)
         return known
 
 
+def reduced(payload: bytes, reduction: int) -> bytes:
+    """Return a picture message with `reduction` x `reduction` cells joined to one, the largest of them.
+
+    No echo is lost, as in the picture itself. The header says how many were joined, in `reduction`.
+    """
+    (length,) = struct.unpack_from("<I", payload)
+    header = msgspec.json.decode(payload[4 : 4 + length])
+    rows, columns = header["rows"], header["columns"]
+    cells = np.frombuffer(payload, np.uint8, rows * columns, 4 + length).reshape(rows, columns)
+    cells = np.pad(cells, ((0, -rows % reduction), (0, -columns % reduction)))
+    # Whole slices: 0.05 ms for 500 x 256 cells, where maximum.reduceat takes 1 ms of the event loop.
+    cells = reduce(np.maximum, (cells[first::reduction] for first in range(reduction)))
+    cells = reduce(np.maximum, (cells[:, first::reduction] for first in range(reduction)))
+    step_m = (header["range_last_m"] - header["range_first_m"]) / rows
+    header.update(
+        rows=cells.shape[0],
+        columns=cells.shape[1],
+        reduction=reduction,
+        bearing_rad=_means(header["bearing_rad"], reduction),
+    )
+    if "range_m" in header:
+        header["range_m"] = _means(header["range_m"], reduction)
+    else:
+        header["range_last_m"] = round(header["range_first_m"] + cells.shape[0] * reduction * step_m, 6)
+    return _message(header, cells)
+
+
+def _message(header: dict[str, object], cells: np.ndarray) -> bytes:
+    head = msgspec.json.encode(header)
+    head += b" " * (-(4 + len(head)) % 8)
+    return b"".join((struct.pack("<I", len(head)), head, np.ascontiguousarray(cells).data))
+
+
+def _means(axis: list[float] | np.ndarray, step: int) -> list[float]:
+    return [round(float(group.mean()), 6) for group in _groups(np.asarray(axis), step)]
+
+
 def _groups(axis: np.ndarray, step: int) -> list[np.ndarray]:
     return [axis[first : first + step] for first in range(0, axis.size, step)]
 
 
-def _range_axis(range_m: np.ndarray, row_step: int) -> dict[str, object]:
+def range_axis(range_m: np.ndarray, row_step: int) -> dict[str, object]:
     """Return where the rows lie: near and far edge where they are equal, else also the centre of every row."""
     samples = range_m.size
     spacing = np.diff(range_m) if samples > 1 else np.ones(1)
@@ -215,6 +251,6 @@ def _range_axis(range_m: np.ndarray, row_step: int) -> dict[str, object]:
     axis: dict[str, object] = {"range_first_m": round(first_m, 6), "range_last_m": first_m + rows * row_step * step_m}
     if spacing.max() - spacing.min() > 0.01 * step_m:
         axis["range_last_m"] = float(range_m[-1]) + float(spacing[-1]) / 2
-        axis["range_m"] = [round(float(group.mean()), 6) for group in _groups(range_m, row_step)]
+        axis["range_m"] = _means(range_m, row_step)
     axis["range_last_m"] = round(axis["range_last_m"], 6)  # type: ignore[call-overload]
     return axis

@@ -1,7 +1,8 @@
 """`/livesocket`: the live page's socket. Pictures as binary messages, everything else as JSON text.
 
 docs/live-socket.md is the protocol. A viewer acknowledges each fan picture that it has drawn; at most `WINDOW` are on
-their way, so what it draws is never older than its link makes it, and a slow viewer sees fewer pictures instead.
+their way, so what it draws is never older than its link makes it, and a slow viewer sees fewer pictures instead, and
+smaller ones (detail.py).
 
 Every message is made once, and one task hands it to the connections of all viewers: twenty of them must not keep the
 event loop from the pings.
@@ -21,6 +22,7 @@ from quart_trio import QuartTrio
 
 from ..bus import all_within
 from .auth import needs
+from .detail import Detail
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import STATE_INTERVAL_S, WebState, to_json
 from .transport import CONNECTION, Connection, Message, binary_message, text_message
@@ -51,7 +53,9 @@ class _Feed:
     sonar: Sonar
     newest: int
     """Frame number of the newest picture that was sent."""
-    on_the_way: list[int] = field(default_factory=list)
+    detail: Detail
+    on_the_way: list[tuple[int, float]] = field(default_factory=list)
+    """Frame number of each, and when it was sent."""
     missed: Picture | None = None
     """The newest fan picture, while too many are on the way."""
 
@@ -71,7 +75,8 @@ class _Viewer:
     def catch_up(self, sonar: Sonar) -> None:
         """Send what shows the sonar at once: the newest fan picture, or the echogram of the last minutes."""
         past = [*sonar.columns] or ([sonar.last_picture] if sonar.last_picture else [])
-        self._feeds[sonar.name] = _Feed(sonar, past[-1].frame_number if past else -1)
+        newest = past[-1].frame_number if past else -1
+        self._feeds[sonar.name] = _Feed(sonar, newest, Detail(trio.current_time()))
         piece = bytearray()
         for picture in past:
             piece += binary_message(picture.payload)
@@ -83,12 +88,11 @@ class _Viewer:
         feed = self._feeds.get(sonar.name)
         if feed is None or feed.sonar is not sonar or picture.frame_number <= feed.newest:
             return
-        message = self._state.picture_message(picture)
         if picture.kind != "fan":
-            self.tell(message)
+            self.tell(self._state.picture_message(picture))
         elif len(feed.on_the_way) < WINDOW:
-            feed.on_the_way.append(picture.frame_number)
-            self._connection.send_soon(message)
+            feed.on_the_way.append((picture.frame_number, trio.current_time()))
+            self._connection.send_soon(self._state.picture_message(picture, feed.detail.reduction))
         else:
             feed.missed = picture
             return
@@ -101,7 +105,9 @@ class _Viewer:
             return  # a message of a later protocol, or nonsense: neither concerns this viewer's pictures
         feed = self._feeds.get(message.sonar)
         if message.type == "seen" and feed is not None:
-            feed.on_the_way = [frame for frame in feed.on_the_way if frame > message.frame]
+            while feed.on_the_way and feed.on_the_way[0][0] <= message.frame:
+                _, sent_s = feed.on_the_way.pop(0)
+                feed.detail.answered(sent_s, trio.current_time())
             missed, feed.missed = feed.missed, None
             if missed is not None:
                 self.show(missed, feed.sonar)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -12,7 +13,9 @@ import trio
 
 from ..bus import all_within
 from ..outputs.track_summary import describe_summary
+from ..pipeline.display import reduced
 from ..pipeline.results import PingResult, TrackState
+from .detail import REDUCTIONS
 from .transport import Message, binary_message, text_message
 
 if TYPE_CHECKING:
@@ -68,6 +71,10 @@ class _MadeOnce(Generic[T]):
         if known is None or known[0] is not item:
             known = self._newest[key] = (item, self._make(item))
         return known[1]
+
+
+def _reduced_message(reduction: int, picture: Picture) -> Message:
+    return binary_message(reduced(picture.payload, reduction))
 
 
 def describe_track(track: TrackState) -> dict[str, Any]:
@@ -155,15 +162,19 @@ class WebState:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._pictures: _MadeOnce[Picture] = _MadeOnce(lambda picture: binary_message(picture.payload))
+        self._reduced: dict[int, _MadeOnce[Picture]] = {
+            reduction: _MadeOnce(partial(_reduced_message, reduction)) for reduction in REDUCTIONS[1:]
+        }
         self._tracks: _MadeOnce[PingResult] = _MadeOnce(_tracks_message)
         self._state_message: tuple[float, Message] | None = None
         self.viewers = 0
         self.last_results: dict[tuple[str, str], PingResult] = {}
         """The newest result of each sonar and channel."""
 
-    def picture_message(self, picture: Picture) -> Message:
-        """Return the picture as a binary WebSocket message."""
-        return self._pictures.of((picture.sonar_id, picture.channel), picture)
+    def picture_message(self, picture: Picture, reduction: int = 1) -> Message:
+        """Return the picture as a binary WebSocket message; `reduction` is one of `REDUCTIONS`."""
+        made = self._reduced.get(reduction, self._pictures)
+        return made.of((picture.sonar_id, picture.channel), picture)
 
     def tracks_message(self, result: PingResult) -> Message:
         """Return the tracks of a ping as the live page's text message."""
