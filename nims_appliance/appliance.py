@@ -21,6 +21,7 @@ from .journal import keep_journal
 from .listening import bind, network_urls, opened, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
+from .storage import Storage
 from .supervisor import Child
 from .vitals import Vitals
 from .web.server import serve_web
@@ -71,6 +72,7 @@ async def run_appliance(
         def start(name: str, function: Callable[[], Awaitable[None]]) -> Child:
             return Child(nursery, health.part(name), function)
 
+        start("storage", Storage(context, health.part("storage")).run)
         if handle_signals:
             await nursery.start(_stop_on_signals, context)
         archiving = start("archive", partial(archive.run, results, context.metrics))

@@ -15,10 +15,12 @@ from .bus import Bus
 from .frame import Frame
 from .health import Health
 from .recent_log import RecentLog
+from .recording.clips import ClipStore
 
 if TYPE_CHECKING:
     from .archive import Archive
     from .config.store import ConfigStore
+    from .pipeline.columns import PingColumn
     from .pipeline.display import Picture
     from .pipeline.metrics import MetricsBin
     from .pipeline.results import PingResult
@@ -42,6 +44,8 @@ class Sonar:
     last_picture: Picture | None = None
     columns: deque[Picture] = field(default_factory=deque)
     """An echogram's last minutes, of all channels, oldest first, for viewers that come late."""
+    strongest: dict[str, deque[PingColumn]] = field(default_factory=dict)
+    """A multibeam sonar's last minutes, channel by channel, oldest first: in every range the strongest echo."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +72,8 @@ class Context:
     """Tracks, metrics and events; set by the appliance before anything else runs."""
     log: RecentLog = field(default_factory=RecentLog)
     """The last records of the log."""
+    clips: ClipStore = field(init=False)
+    """Recorded events."""
     stopping: trio.Event = field(default_factory=trio.Event)
     """Set when the appliance is asked to stop; handlers that may block watch it."""
     access: AccessStore = field(init=False)
@@ -75,3 +81,4 @@ class Context:
 
     def __post_init__(self) -> None:
         self.access = AccessStore(self.data)
+        self.clips = ClipStore(self.data)

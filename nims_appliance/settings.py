@@ -227,6 +227,7 @@ class SonarSettings(Settings, frozen=True):
     ]
     enabled: Annotated[bool, Meta(extra={"restart": "sonar"}, description="Whether it runs")] = True
     record: Annotated[bool, Meta(description="Whether its bytes are kept on disk, as they come")] = False
+    clips: Annotated[bool, Meta(description="Whether the bytes around each confirmed track are kept on disk")] = False
     channel: Annotated[
         str,
         Meta(
@@ -311,6 +312,29 @@ class RecordingSettings(Settings, frozen=True):
     ] = 1000.0
 
 
+class ClipSettings(Settings, frozen=True):
+    """Clips: the bytes of a sonar around an event, as a recording of its own; which sonars' is a switch of each."""
+
+    lead_in_s: Annotated[float, Meta(ge=0, le=60, description="What was before the event, seconds")] = 3.0
+    lead_out_s: Annotated[float, Meta(ge=0, le=60, description="What comes after it, seconds")] = 2.0
+    most_s: Annotated[float, Meta(ge=1, le=3600, description="A clip is no longer than this, seconds")] = 60.0
+    memory_mb: Annotated[
+        float, Meta(ge=1, le=4000, description="Memory for the lead-in, megabytes a sonar; it is shorter if need be")
+    ] = 100.0
+
+
+class StorageSettings(Settings, frozen=True):
+    """How long things are kept. When room is needed the oldest recordings go first, then the oldest clips."""
+
+    min_free_gb: Annotated[
+        float, Meta(ge=0, description="Recordings and clips are removed to keep so much of the disk free, gigabytes")
+    ] = 2.0
+    recordings_gb: Annotated[float, Meta(ge=0, description="Most room for recordings, gigabytes; 0: no limit")] = 0.0
+    recordings_days: Annotated[float, Meta(ge=0, description="Recordings are kept so long; 0: no limit")] = 0.0
+    clips_gb: Annotated[float, Meta(ge=0, description="Most room for clips, gigabytes; 0: no limit")] = 0.0
+    clips_days: Annotated[float, Meta(ge=0, description="Clips are kept so long; 0: no limit")] = 0.0
+
+
 class ApplianceSettings(Settings, frozen=True):
     """config.yaml as a whole."""
 
@@ -320,3 +344,5 @@ class ApplianceSettings(Settings, frozen=True):
     web: WebSettings = WebSettings()
     tracks: TrackServerSettings = TrackServerSettings()
     recording: RecordingSettings = RecordingSettings()
+    clips: ClipSettings = ClipSettings()
+    storage: StorageSettings = StorageSettings()

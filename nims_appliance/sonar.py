@@ -7,6 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,13 +21,15 @@ from .health import Part
 from .links import Link, parse_link
 from .links.connection import now
 from .pipeline.chain import Chain, make_chain
+from .pipeline.columns import ColumnMaker, PingColumn, keep_column
 from .pipeline.display import DisplayEncoder, Picture
 from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
 from .rate_limit import RateLimit
 from .receiver import Receiver, percentile_ms
+from .recording.clips import ClipRecorder
 from .recording.container import Header
-from .recording.files import FileFormat
+from .recording.files import CLIPS_FOLDER, FOLDER, FileFormat
 from .recording.recorder import Recorder
 from .settings import MetricsSettings, SonarSettings
 
@@ -101,25 +104,35 @@ class SonarRunner:
             backlog=lambda: max((frames.queued for frames in self._frames), default=0),
             most_backlog=QUEUED_FRAMES // 4,
         )
-        self._recorder = self._make_recorder()
+        format = self._file_format()
+        self._recorder = self._make_recorder(FOLDER, "recorder", format, lambda: sonar.settings.record)
+        self._clips = ClipRecorder(
+            context.clips,
+            format,
+            wanted=lambda: sonar.settings.clips,
+            settings=lambda: context.config.current.clips,
+            recorder=partial(self._make_recorder, CLIPS_FOLDER, "clips", format),
+        )
+        link.taps += [self._recorder.take, self._clips.take]
         part.statistics = self.statistics
 
-    def _make_recorder(self) -> Recorder:
-        sonar, context, link = self._sonar, self._context, self.link
-        driver = context.plugins.driver(sonar.profile)
+    def _file_format(self) -> FileFormat:
+        sonar, link = self._sonar, self.link
+        driver = self._context.plugins.driver(sonar.profile)
         transport = "datagram" if link.is_datagram else "stream"
         header = Header(sonar.name, sonar.profile.name, str(link.settings), transport)
-        plain = driver.plain_suffix if transport == "stream" else ""
-        recorder = Recorder(
-            context.data,
-            FileFormat(header, plain, driver.packet_start),
-            context.health.part(f"recorder {sonar.name}"),
-            wanted=lambda: sonar.settings.record,
+        return FileFormat(header, driver.plain_suffix if transport == "stream" else "", driver.packet_start)
+
+    def _make_recorder(self, folder: str, part: str, format: FileFormat, wanted: Callable[[], bool]) -> Recorder:
+        sonar, context = self._sonar, self._context
+        return Recorder(
+            context.data / folder / sonar.name,
+            format,
+            context.health.part(f"{part} {sonar.name}"),
+            wanted=wanted,
             settings=lambda: context.config.current.recording,
-            connects=lambda: link.connects,
+            connects=lambda: self.link.connects,
         )
-        link.taps.append(recorder.take)
-        return recorder
 
     def _make_analysis(self) -> Analysis:
         settings = self._sonar.settings
@@ -204,6 +217,7 @@ class SonarRunner:
             if now_s >= self._noted_s.get(kind, -math.inf) + NOTE_INTERVAL_S:
                 self._noted_s[kind] = now_s
                 log.info("%s: ping %d: %s", self._sonar.name, result.ping_number, note)
+        self._clips.look(result)
         self._context.results.publish(result)
 
     async def _measure(self, frames: Subscription[Frame]) -> None:
@@ -224,22 +238,32 @@ class SonarRunner:
 
     async def _draw(self, frames: Subscription[Frame]) -> None:
         encoder = self._makers.display()
-        limit = RateLimit()
+        maker = ColumnMaker()
+        limit, without_viewers = RateLimit(), RateLimit()
         pictures = self._sonar.pictures
+
+        def draw(frame: Frame, is_fan: bool, is_wanted: bool) -> tuple[PingColumn | None, Picture | None]:
+            return maker.make(frame) if is_fan else None, encoder.encode(frame) if is_wanted else None
+
         async for frame in frames:
-            if frame.intensity.shape[1] > 1:
-                # A fan is looked at, at a pace for eyes; a column of an echogram is needed even when others follow.
-                rate_hz = self._context.config.current.web.picture_rate_hz if pictures.subscribers else 1.0
-                if not limit.passes(frame.channel, trio.current_time(), 1 / rate_hz):
-                    continue
+            # A fan is looked at, at a pace for eyes; a column of an echogram is needed even when others follow.
+            is_fan = frame.intensity.shape[1] > 1
+            now_s = trio.current_time()
+            if is_fan and not limit.passes(frame.channel, now_s, 1 / self._context.config.current.web.picture_rate_hz):
+                continue
+            is_wanted = not is_fan or bool(pictures.subscribers) or without_viewers.passes(frame.channel, now_s, 1.0)
             await self._let_tracks_go_first(frame)
             try:
-                picture = await trio.to_thread.run_sync(encoder.encode, frame)
+                column, picture = await trio.to_thread.run_sync(draw, frame, is_fan, is_wanted)
             except Exception as error:
                 self._display_failures += 1
                 self._part.last_error = f"{type(error).__name__}: {error}"
                 if self._display_failures == 1:
                     log.exception("%s: ping %d could not be drawn", self._sonar.name, frame.ping_number)
+                continue
+            if column is not None:
+                keep_column(self._sonar.strongest.setdefault(frame.channel, deque()), column)
+            if picture is None:
                 continue
             self._sonar.last_picture = picture
             if picture.kind == "echogram":
@@ -257,6 +281,7 @@ class SonarRunner:
         with scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._recorder.run)
+                nursery.start_soon(self._clips.run)
                 while True:
                     await trio.sleep(1)
                     self._receiver.look()

@@ -76,7 +76,7 @@ def _forget(name: str, context: Context) -> None:
     sonar = context.sonars.pop(name)
     sonar.frames.close()
     sonar.pictures.close()
-    for part in (f"sonar {name}", f"recorder {name}"):
+    for part in (f"sonar {name}", f"recorder {name}", f"clips {name}"):
         context.health.remove(part)
     log.info("sonar %s was removed", name)
 

@@ -78,6 +78,8 @@ def settings_section() -> str:
     table("`web`", "WebSettings")
     table("`tracks`", "TrackServerSettings")
     table("`recording`", "RecordingSettings")
+    table("`clips`", "ClipSettings")
+    table("`storage`", "StorageSettings")
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ from ..frame import Arrival
 from . import container
 from .container import Header, Kind
 
-FOLDER = "recordings"
+FOLDER, CLIPS_FOLDER = "recordings", "clips"
 INDEX_SUFFIX = ".index"
 INDEX_MAGIC = b"NIMSIDX1"
 INDEX_INTERVAL_S = 0.5
@@ -55,6 +55,11 @@ class FileFormat:
     def suffix(self) -> str:
         """What the files' names end in."""
         return self.plain or container.SUFFIX
+
+    @property
+    def kind(self) -> Kind:
+        """Which records hold the sonar's bytes."""
+        return Kind.DATAGRAM if self.header.transport == "datagram" else Kind.STREAM
 
 
 class FileWriter:
@@ -205,13 +210,18 @@ class Recording:
 
 def list_recordings(data: Path) -> list[Recording]:
     """Return what is recorded below the data folder, oldest first; a folder that cannot be read counts as empty."""
-    return sorted(_found(data / FOLDER), key=lambda recording: (recording.start_s, recording.path))
+    return list_files(data / FOLDER)
+
+
+def list_files(folder: Path) -> list[Recording]:
+    """Return the recorded files in the sonars' folders below `folder`, oldest first."""
+    return sorted(_found(folder), key=lambda recording: (recording.start_s, recording.path))
 
 
 def _found(folder: Path) -> Iterator[Recording]:
     for path in sorted(folder.glob("*/*")):
         sonar, _, stamp = path.name.partition("_")
-        if not path.name.endswith(INDEX_SUFFIX) and path.parent.name == sonar:
+        if not path.name.endswith((INDEX_SUFFIX, ".json")) and path.parent.name == sonar:
             with contextlib.suppress(OSError, ValueError):
                 start = datetime.strptime(stamp[:20], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
                 status = path.stat()

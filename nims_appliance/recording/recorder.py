@@ -20,7 +20,7 @@ from ..frame import Arrival
 from ..health import Part
 from ..settings import RecordingSettings
 from .container import Kind
-from .files import FOLDER, FileFormat, FileWriter, Piece
+from .files import FileFormat, FileWriter, Piece
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Recorder:
     """The recorder of one sonar; `take` is a tap of its link.
 
     Args:
-      data: the data folder.
+      folder: where its files go; made when there is something to write.
       format: how the bytes are laid down.
       wanted: whether the bytes are to be kept, asked again and again.
       settings: how files are divided and memory is bounded, asked again and again.
@@ -45,7 +45,7 @@ class Recorder:
 
     def __init__(
         self,
-        data: Path,
+        folder: Path,
         format: FileFormat,
         part: Part,
         *,
@@ -53,7 +53,7 @@ class Recorder:
         settings: Callable[[], RecordingSettings],
         connects: Callable[[], int],
     ) -> None:
-        self._folder = data / FOLDER / format.header.sonar
+        self._folder = folder
         self._format = format
         self._part = part
         self._wanted = wanted
@@ -70,23 +70,36 @@ class Recorder:
         self.lost_bytes = 0
         part.statistics = self.statistics
 
+    @property
+    def path(self) -> Path | None:
+        """The file that is being written."""
+        return self._writer.path
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces wait to be written."""
+        return len(self._queue)
+
     def take(self, data: memoryview, sender: str, arrival: Arrival) -> None:
         """Take received bytes, or count them as lost where too many wait already; a tap."""
-        if not self._wanted():
-            return
+        if self._wanted():
+            self.put(Piece(self._format.kind, bytes(data), sender, arrival))
+
+    def put(self, piece: Piece) -> None:
+        """Write a piece, or count it as lost where too much waits already."""
         if self._connects_seen != self._connects():
             self._connects_seen = self._connects()
-            self._queue.append(Piece(Kind.CONNECTED, b"", "", arrival))
-        if self._queued_bytes + len(data) > self._settings().queue_mb * 1e6:
-            self.lost_bytes += len(data)
-            self._lost_bytes += len(data)
+            self._queue.append(Piece(Kind.CONNECTED, b"", "", piece.arrival))
+        size = len(piece.payload)
+        if self._queued_bytes + size > self._settings().queue_mb * 1e6:
+            self.lost_bytes += size
+            self._lost_bytes += size
             return
         if self._lost_bytes:
-            self._queue.append(Piece(Kind.LOST, self._lost_bytes.to_bytes(8, "little"), "", arrival))
+            self._queue.append(Piece(Kind.LOST, self._lost_bytes.to_bytes(8, "little"), "", piece.arrival))
             self._lost_bytes = 0
-        kind = Kind.DATAGRAM if self._format.header.transport == "datagram" else Kind.STREAM
-        self._queue.append(Piece(kind, bytes(data), sender, arrival))
-        self._queued_bytes += len(data)
+        self._queue.append(piece)
+        self._queued_bytes += size
 
     async def run(self) -> None:
         """Write what is taken until cancelled; what waits then is written before this returns."""

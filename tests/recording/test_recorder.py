@@ -19,7 +19,7 @@ from nims_appliance.health import Part
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.recording.container import Header, Kind, Reader
-from nims_appliance.recording.files import FileFormat, list_recordings
+from nims_appliance.recording.files import FOLDER, FileFormat, list_recordings
 from nims_appliance.recording.recorder import Recorder
 from nims_appliance.settings import RecordingSettings
 from nims_appliance.sonar import SonarRunner, new_sonar
@@ -92,7 +92,7 @@ class Rig:
         self.connects = 1
         self.part = Part("recorder pen")
         self.recorder = Recorder(
-            data,
+            data / FOLDER / "pen",
             FileFormat(Header("pen", "simrad-ek60", "udp://:2020", transport)),
             self.part,
             wanted=lambda: self.on,
