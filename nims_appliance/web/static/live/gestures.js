@@ -21,6 +21,8 @@ const CLICK_PX = 4; // that a pointer may move and still click
 export function listenToGestures(view, target) {
   /** @type {Map<number, {x: number, y: number}>} */
   const pointers = new Map();
+  /** Those that a tool has; a second finger zooms all the same. @type {Set<number>} */
+  const taken = new Set();
   let moved = false;
   let downAt = { x: 0, y: 0 };
 
@@ -45,8 +47,9 @@ export function listenToGestures(view, target) {
   }, { passive: false });
 
   view.addEventListener("pointerdown", (event) => {
-    if (event.defaultPrevented || (event.pointerType === "mouse" && event.button !== 0)) return;
+    if (event.pointerType === "mouse" && (event.defaultPrevented || event.button !== 0)) return;
     if (event.target instanceof Element && event.target.closest("button, input, select, label, a, .panel")) return;
+    if (event.defaultPrevented) taken.add(event.pointerId);
     pointers.set(event.pointerId, at(event));
     moved = pointers.size > 1;
     downAt = at(event);
@@ -65,7 +68,7 @@ export function listenToGestures(view, target) {
     pointers.set(event.pointerId, here);
     const { width, height } = target.area();
     if (pointers.size === 1) {
-      if (target.zoomed()) target.pan((here.x - before.x) / width, (here.y - before.y) / height);
+      if (target.zoomed() && !taken.has(event.pointerId)) target.pan((here.x - before.x) / width, (here.y - before.y) / height);
       return;
     }
     const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1] ?? here;
@@ -76,7 +79,10 @@ export function listenToGestures(view, target) {
     target.pan((here.x - before.x) / 2 / width, (here.y - before.y) / 2 / height);
   });
 
-  const end = (/** @type {PointerEvent} */ { pointerId }) => pointers.delete(pointerId);
+  const end = (/** @type {PointerEvent} */ { pointerId }) => {
+    pointers.delete(pointerId);
+    taken.delete(pointerId);
+  };
   view.addEventListener("pointerup", end);
   view.addEventListener("pointercancel", end);
   // The end of a drag is no click.

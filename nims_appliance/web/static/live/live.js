@@ -3,6 +3,7 @@
 import { Connection, ServerClock } from "../shared/connection.js";
 import { byId } from "../shared/elements.js";
 import { mountShell } from "../shared/shell.js";
+import { keysOf } from "./keys.js";
 import { memoryBudget } from "./moments.js";
 import { Pane } from "./pane.js";
 import { Timeline } from "./timeline.js";
@@ -21,18 +22,13 @@ const timeline = new Timeline(() => panes.values(), () => panes.forEach((pane) =
 const shell = mountShell({
   follow: false,
   onPalette: () => panes.forEach((pane) => pane.redraw()),
-  keys: [
-    { keys: "Space", does: "Pause, and go on", group: "Time", run: () => timeline.toggle(leader()) },
-    { keys: ",", does: "One ping back", group: "Time", run: () => timeline.step(-1, leader()) },
-    { keys: ".", does: "One ping forward", group: "Time", run: () => timeline.step(1, leader()) },
-    { keys: "v", does: "Next view: fan, B-scan, range over time", group: "Picture", run: () => leader()?.nextView() },
-    { keys: "c", does: "Colours and levels", group: "Picture", run: () => leader()?.togglePanel() },
-    { keys: "+", does: "Larger", group: "Picture", run: () => leader()?.zoomBy(1) },
-    { keys: "-", does: "Smaller", group: "Picture", run: () => leader()?.zoomBy(-1) },
-    { keys: "0", does: "All of the picture", group: "Picture", run: () => leader()?.zoomWhole() },
-    { keys: "f", does: "Enlarge one sonar, and put it back", group: "Picture", run: () => enlarge(leader()) },
-    { keys: "s", does: "Save the picture", group: "Picture", run: () => leader()?.save() },
-  ],
+  keys: keysOf({
+    pane: leader,
+    nextPane,
+    pause: () => timeline.toggle(leader()),
+    step: (pings) => timeline.step(pings, leader()),
+    enlarge: () => enlarge(leader()),
+  }),
 });
 /** @type {StateMessage | null} */
 let state = null;
@@ -48,6 +44,13 @@ function leader() {
     all.find(({ element }) => element.classList.contains("enlarged")) ??
     all[0]
   );
+}
+
+/** Lets keys act on another sonar. @param {number} step */
+function nextPane(step) {
+  const all = [...panes.values()];
+  const pane = leader();
+  if (pane) all[(all.indexOf(pane) + step + all.length) % all.length].focus();
 }
 
 /** @param {Pane | undefined} pane */
@@ -129,6 +132,7 @@ const connection = new Connection({
   message(message) {
     if (message.type === "state") takeState(message);
     else if (message.type === "tracks") panes.get(message.sonar)?.takeTracks(message, now());
+    else if (message.type === "config") panes.forEach((pane) => pane.overlay.settingsChanged());
   },
   picture(picture) {
     paneOf(picture.head.sonar).takePicture(picture, now());

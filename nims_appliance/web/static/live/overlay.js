@@ -1,330 +1,421 @@
-// What is drawn over the pictures: grids with labels, and tracks.
+// What lies over the picture of a pane: grid, zones, tracks with their card, and the tools that use the pointer.
+
+import { context2d, element, find } from "../shared/elements.js";
+import { onSession } from "../shared/session.js";
+import { TrackCard } from "./card.js";
+import { drawLegend } from "./classes.js";
+import { drawGrid } from "./grid.js";
+import { ink, strokeCased } from "./ink.js";
+import { Labels } from "./labels.js";
+import { endAt, Measure } from "./measure.js";
+import { readAt } from "./readout.js";
+import { TrackList } from "./tracklist.js";
+import { TrackHistory } from "./tracks.js";
+import { drawTracks, trackAt } from "./trails.js";
+import { ZoneEditor } from "./zoneeditor.js";
+import { drawZones } from "./zones.js";
 
 /**
+ * @typedef {import("./place.js").Scene} Scene
  * @typedef {import("../shared/connection.js").Zone} Zone
- * @typedef {{scale: number, x0: number, y0: number, x: (metres: number) => number, y: (metres: number) => number}} Transform
- * @typedef {{geometry: import("./place.js").Geometry, transform: Transform}} FanPlace
- * @typedef {import("./place.js").Box & {head: import("../shared/connection.js").PictureHead,
- *   columns: import("./place.js").Column[], xOf: (frame: number) => number | null}} EchogramPlace
- * @typedef {import("./tracks.js").FanTrack} FanTrack
- * @typedef {import("./tracks.js").EchogramTrack} EchogramTrack
+ * @typedef {import("../shared/connection.js").TracksMessage} TracksMessage
+ * @typedef {"none" | "measure" | "zones"} Tool
  */
 
-const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-const GRID = "rgb(217 225 232 / 0.16)";
-const LABEL = "#93a1af";
-const TRACK = "#ff8a5c";
-const ZONE = "#7fc8e8";
-const IGNORED = "rgb(8 11 15 / 0.45)";
-const CASING = "rgb(8 11 15 / 0.8)";
+const REACH_PX = { mouse: 14, touch: 24 };
+const TAP_PX = 6;
+const STEP_PX = 10; // of the cursor that keys move
 
-/**
- * A round step (1, 2 or 5 times a power of ten) that divides `span` into at most `parts`.
- * @param {number} span
- * @param {number} parts
- */
-export function roundStep(span, parts) {
-  const raw = span / parts;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  return power * ([1, 2, 5].find((factor) => factor * power >= raw * 0.999) ?? 10);
-}
+export class Overlay {
+  /** Of this sonar. */
+  tracks = new TrackHistory();
+  /** @type {Tool} */
+  tool = "none";
+  canvas;
+  #grid = true;
+  #legend = true;
+  #view;
+  #context;
+  #redraw;
+  #levelAt;
+  /** @type {Scene | null} */
+  #scene = null;
+  /** @type {Zone[]} */
+  #zones = [];
+  #labels = new Labels();
+  /** @type {import("./trails.js").DrawnTrack[]} */
+  #drawn = [];
+  /** @type {string | null} */
+  #chosen = null;
+  #card = new TrackCard(() => this.choose(null));
+  #measure = new Measure();
+  #editor;
+  #list;
+  #readout = element("p", { className: "readout", hidden: true });
+  #measureButton;
+  #zonesButton;
+  /** @type {import("./place.js").Point | null} */
+  #cursor = null;
+  /** Whether keys move the cursor. */
+  #isKeyed = false;
+  /** @type {number | null} of the pointer that a tool has for itself */
+  #pointer = null;
+  #downAt = { x: 0, y: 0 };
 
-/**
- * @param {number} value
- * @param {number} step
- */
-function metres(value, step) {
-  return value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-}
-
-/**
- * The last digits are enough to tell the tracks of one picture apart.
- * @param {string} id
- */
-export function shortId(id) {
-  return String(Number(BigInt(id) % 10000n));
-}
-
-/**
- * Range rings and bearing lines with their labels.
- * @param {CanvasRenderingContext2D} context
- * @param {FanPlace} place
- */
-export function drawFanGrid(context, { geometry, transform }) {
-  const { minBearing, maxBearing, minRange, maxRange } = geometry;
-  const { x0, y0, scale } = transform;
-  // Canvas angles run clockwise from +x; a bearing runs clockwise from straight up.
-  const from = minBearing - Math.PI / 2;
-  const to = maxBearing - Math.PI / 2;
-  context.save();
-  context.font = FONT;
-  context.lineWidth = 1;
-  context.strokeStyle = GRID;
-  context.fillStyle = LABEL;
-  context.textBaseline = "middle";
-  context.textAlign = "left";
-  const step = roundStep(maxRange, Math.min(6, Math.max(2, (scale * maxRange) / 70)));
-  const fits = maxBearing - minBearing < 1.9 * Math.PI;
-  for (let range = step; range < maxRange * 1.0001; range += step) {
-    if (range < minRange) continue;
-    context.beginPath();
-    context.arc(x0, y0, range * scale, from, to);
-    context.stroke();
-    // The outermost corner belongs to the bearing's label.
-    if (!fits || (maxRange - range) * scale < 18) continue;
-    const text = metres(range, step) + (range === step ? " m" : "");
-    const gap = 7;
-    const x = x0 + scale * range * Math.sin(maxBearing) + gap * Math.cos(maxBearing);
-    const y = y0 - scale * range * Math.cos(maxBearing) + gap * Math.max(0.4, Math.sin(maxBearing));
-    context.fillText(text, x, y);
+  /**
+   * @param {string} sonar
+   * @param {HTMLElement} pane with a canvas, its view and its tools
+   * @param {() => void} redraw called when the overlay must be drawn again
+   * @param {(x: number, y: number) => number | null} levelAt the level in dB at a pixel
+   */
+  constructor(sonar, pane, redraw, levelAt) {
+    this.#redraw = redraw;
+    this.#levelAt = levelAt;
+    this.canvas = find(pane, ".overlay", HTMLCanvasElement);
+    // Drawn by the processor: for a few lines and labels a browser without a graphics chip would emulate one, at 50 ms each.
+    this.#context = context2d(this.canvas, { willReadFrequently: true });
+    this.#view = find(pane, ".view");
+    this.#view.tabIndex = -1; // what was clicked has the keys
+    this.#measureButton = find(pane, ".measure", HTMLButtonElement);
+    this.#zonesButton = find(pane, ".edit-zones", HTMLButtonElement);
+    this.#measureButton.onclick = () => this.toggle("measure");
+    this.#zonesButton.onclick = () => this.toggle("zones");
+    this.#editor = new ZoneEditor(sonar, redraw, () => this.#setTool("none"));
+    this.#list = new TrackList(sonar, (id) => this.choose(id));
+    this.#view.append(this.#list.element, this.#readout, this.#card.element, this.#editor.element);
+    this.#listen();
+    onSession(({ role }) => {
+      this.#zonesButton.hidden = role !== "operator" && role !== "admin";
+      if (this.#zonesButton.hidden) this.#editor.close();
+    });
   }
-  context.textAlign = "center";
-  const degrees = 180 / Math.PI;
-  const spread = (maxBearing - minBearing) * degrees;
-  const across = scale * maxRange * (maxBearing - minBearing);
-  const bearingStep = [5, 10, 15, 30, 45, 90].find((candidate) => (across * candidate) / spread > 90) ?? 90;
-  const first = Math.ceil((minBearing * degrees) / bearingStep - 1e-6);
-  for (let k = first; k * bearingStep <= maxBearing * degrees + 1e-6; k++) {
-    const bearing = (k * bearingStep) / degrees;
-    const [sin, cos] = [Math.sin(bearing), Math.cos(bearing)];
-    context.beginPath();
-    context.moveTo(x0 + scale * minRange * sin, y0 - scale * minRange * cos);
-    context.lineTo(x0 + scale * maxRange * sin, y0 - scale * maxRange * cos);
-    context.stroke();
-    const out = scale * maxRange + 14;
-    context.fillText(`${k * bearingStep}°`, x0 + out * sin, y0 - out * cos);
+
+  /** Whether zones may be edited here. */
+  get mayEdit() {
+    return !this.#zonesButton.hidden;
   }
-  context.restore();
-}
 
-/**
- * Zones: thin outlines with their names; what is ignored is dimmed.
- * @param {CanvasRenderingContext2D} context
- * @param {FanPlace} place
- * @param {Zone[]} zones
- */
-export function drawFanZones(context, { geometry, transform }, zones) {
-  const { minBearing, maxBearing, minRange, maxRange } = geometry;
-  const { x0, y0, scale } = transform;
-  const radians = Math.PI / 180;
-  context.save();
-  context.font = FONT;
-  context.lineWidth = 1;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  for (const zone of zones) {
-    const near = Math.max(zone.min_range_m, minRange);
-    const far = Math.min(zone.max_range_m, maxRange);
-    const left = Math.max(zone.min_bearing_deg * radians, minBearing);
-    const right = Math.min(zone.max_bearing_deg * radians, maxBearing);
-    if (near >= far || left >= right) continue;
-    const ignored = zone.kind === "ignored";
-    context.beginPath();
-    context.arc(x0, y0, far * scale, left - Math.PI / 2, right - Math.PI / 2);
-    context.arc(x0, y0, near * scale, right - Math.PI / 2, left - Math.PI / 2, true);
-    context.closePath();
-    context.fillStyle = IGNORED;
-    if (ignored) context.fill();
-    context.strokeStyle = context.fillStyle = ignored ? LABEL : ZONE;
-    context.setLineDash(ignored ? [2, 4] : []);
-    context.stroke();
-    context.setLineDash([]);
-    const [middle, edge] = [(left + right) / 2, far * scale - 11];
-    textTwice(context, zone.name, x0 + edge * Math.sin(middle), y0 - edge * Math.cos(middle));
+  get chosen() {
+    return this.#chosen;
   }
-  context.restore();
-}
 
-/**
- * Strokes the path in the colour of tracks, with a dark casing around it.
- * @param {CanvasRenderingContext2D} context
- * @param {number} width
- */
-function strokeTwice(context, width) {
-  context.lineCap = "round";
-  context.lineJoin = "round";
-  context.strokeStyle = CASING;
-  context.lineWidth = width + 2.5;
-  context.stroke();
-  context.strokeStyle = TRACK;
-  context.lineWidth = width;
-  context.stroke();
-}
+  get isCursorKeyed() {
+    return this.#isKeyed;
+  }
 
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {string} text
- * @param {number} x
- * @param {number} y
- */
-function textTwice(context, text, x, y) {
-  context.strokeStyle = CASING;
-  context.lineWidth = 3;
-  context.lineJoin = "round";
-  context.strokeText(text, x, y);
-  context.fillText(text, x, y);
-}
-
-/** @typedef {[number, number, number, number]} Box left, top, right, bottom */
-
-/** Finds room for labels: `place` draws a text beside a point where no other stands, or not at all. */
-class Labels {
-  /** @type {Box[]} */
-  #taken = [];
-  #spots;
-
-  /** @param {[number, number][]} spots offsets that are tried, the best first */
-  constructor(spots) {
-    this.#spots = spots;
+  get editor() {
+    return this.#editor;
   }
 
   /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {string} text
+   * @param {TracksMessage} message
+   * @param {number} nowS
+   */
+  takeTracks(message, nowS) {
+    this.tracks.take(message, nowS);
+  }
+
+  /** @param {Zone[]} zones as saved */
+  setZones(zones) {
+    if (JSON.stringify(zones) === JSON.stringify(this.#zones)) return;
+    this.#zones = zones;
+    this.#redraw();
+  }
+
+  /** Settings were changed, here or elsewhere. */
+  settingsChanged() {
+    if (this.#editor.isOpen) this.#editor.refresh();
+  }
+
+  /** Whether it looks different now though nothing has arrived. @param {number} nowS */
+  isMoving(nowS) {
+    return this.tracks.fading(nowS);
+  }
+
+  /**
+   * Draws everything that lies over the picture.
+   * @param {Scene} scene
+   * @param {number} ratio of the screen's pixels to those of the page
+   */
+  draw(scene, ratio) {
+    this.#scene = scene;
+    const { place, picture, width, height, channel, oldestFrame } = scene;
+    const { canvas } = this;
+    if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+    if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+    const context = this.#context;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    if (this.#grid) drawGrid(context, place, picture.head.pose?.heading_rad ?? null);
+    if (this.#editor.isOpen) this.#editor.draw(context, place);
+    else drawZones(context, place, this.#zones.filter((zone) => zone.enabled !== false));
+    const tracks = this.#shownTracks(scene);
+    this.#drawn = drawTracks(context, place, tracks, this.#labels, this.#chosen);
+    if (this.#legend) drawLegend(context, place, tracks);
+    this.#measure.draw(context, place);
+    if (this.#isKeyed && this.#cursor) drawCrosshair(context, this.#cursor);
+    this.#tellCursor();
+    this.tracks.prune(channel, oldestFrame, this.#chosen);
+  }
+
+  /** @param {Scene} scene */
+  #shownTracks({ place, picture, live, channel, nowS }) {
+    if (place.kind === "echogram") {
+      const { columns } = place;
+      return columns.length ? this.tracks.between(columns[0].frame, columns[columns.length - 1].frame, channel) : [];
+    }
+    return live ? this.tracks.recent(nowS, channel, this.#chosen) : this.tracks.at(picture.head.frame, channel);
+  }
+
+  /** Brings card, list and read-out up to date; called a few times a second. @param {number} nowS */
+  tell(nowS) {
+    this.#list.show(this.tracks.alive(), this.#chosen);
+    const known = this.#chosen === null ? undefined : this.tracks.get(this.#chosen);
+    if (known) this.#card.show(known, null, nowS);
+    else if (this.#chosen !== null) this.choose(null);
+  }
+
+  toggleGrid() {
+    this.#grid = !this.#grid;
+    this.#redraw();
+  }
+
+  toggleLegend() {
+    this.#legend = !this.#legend;
+    this.#redraw();
+  }
+
+  // Choosing a track
+
+  /** Shows the card of a track; null: hides it. @param {string | null} id */
+  choose(id) {
+    this.#chosen = id;
+    if (id === null) this.#card.hide();
+    else if (this.tool === "zones") this.#editor.close();
+    this.tell(performance.now() / 1000);
+    this.#redraw();
+  }
+
+  /** @param {number} step 1: the next of the live tracks, -1: the one before */
+  chooseNext(step) {
+    const ids = this.tracks.alive().map(({ id }) => id);
+    if (!ids.length) return;
+    const at = this.#chosen === null ? (step > 0 ? -1 : 0) : ids.indexOf(this.#chosen);
+    this.choose(ids[(at + step + ids.length) % ids.length]);
+  }
+
+  /** Goes to the chosen track on the page of tracks. */
+  openChosen() {
+    if (this.#chosen !== null) location.assign(`/tracks#${this.#chosen}`);
+  }
+
+  // Tools
+
+  /** @param {Tool} tool */
+  toggle(tool) {
+    this.#setTool(this.tool === tool ? "none" : tool);
+  }
+
+  /** @param {Tool} tool */
+  #setTool(tool) {
+    if (tool === this.tool || (tool === "zones" && !this.mayEdit)) return;
+    this.tool = tool;
+    this.#pointer = null;
+    if (tool !== "measure") this.#measure.clear();
+    if (tool === "zones") {
+      this.choose(null);
+      this.#editor.open();
+    } else if (this.#editor.isOpen) {
+      this.#editor.close();
+    }
+    this.#view.dataset.tool = tool;
+    this.#view.style.cursor = "";
+    this.#measureButton.setAttribute("aria-pressed", String(tool === "measure"));
+    this.#zonesButton.setAttribute("aria-pressed", String(tool === "zones"));
+    this.#redraw();
+  }
+
+  /** Ends the innermost thing that is open; false: there was none. */
+  escape() {
+    if (this.#measure.isOpen) this.#measure.clear();
+    else if (this.tool !== "none") this.#setTool("none");
+    else if (this.#isKeyed) this.keyCursor(false);
+    else if (this.#chosen !== null) this.choose(null);
+    else return false;
+    this.#redraw();
+    return true;
+  }
+
+  // The cursor, moved by a pointer or by keys
+
+  /** Lets keys move the cursor, from the middle or where it was. @param {boolean} [wanted] */
+  keyCursor(wanted = !this.#isKeyed) {
+    this.#isKeyed = wanted;
+    const { width, height } = this.#scene ?? { width: 0, height: 0 };
+    this.#cursor = wanted ? this.#cursor ?? { x: width / 2, y: height / 2 } : null;
+    this.#redraw();
+  }
+
+  /**
+   * @param {number} right in steps
+   * @param {number} down
+   * @param {boolean} fine
+   */
+  moveCursor(right, down, fine) {
+    if (!this.#cursor || !this.#scene) return;
+    const step = fine ? 1 : STEP_PX;
+    const { width, height } = this.#scene;
+    const { x, y } = this.#cursor;
+    this.#cursor = { x: Math.min(Math.max(x + right * step, 0), width), y: Math.min(Math.max(y + down * step, 0), height) };
+    this.#moved();
+  }
+
+  /** Does at the cursor what a click there does; of the zone tool, the first one begins a region and the second ends it. */
+  pressCursor() {
+    if (!this.#cursor) return;
+    const { x, y } = this.#cursor;
+    if (this.tool === "measure") this.#tapMeasure(x, y);
+    else if (this.tool !== "zones") this.#chooseAt(x, y, REACH_PX.touch);
+    else if (this.#pointer === null) {
+      if (this.#editor.press(x, y, "mouse")) this.#pointer = -1;
+    } else {
+      this.#pointer = null;
+      this.#editor.release(x, y);
+    }
+    this.#redraw();
+  }
+
+  #moved() {
+    const [cursor, scene] = [this.#cursor, this.#scene];
+    if (!cursor || !scene) return;
+    if (this.tool === "measure" && this.#measure.isOpen) {
+      const end = endAt(scene.place, cursor.x, cursor.y);
+      if (end) this.#measure.hover(end);
+    } else if (this.tool === "zones" && this.#pointer !== null) {
+      this.#editor.drag(cursor.x, cursor.y);
+    }
+    if (this.#isKeyed || this.tool !== "none") this.#redraw();
+    this.#tellCursor();
+  }
+
+  #tellCursor() {
+    const [cursor, scene] = [this.#cursor, this.#scene];
+    const parts = cursor && scene ? readAt(scene.place, scene.picture.head, this.#levelAt(cursor.x, cursor.y), cursor.x, cursor.y) : [];
+    const text = parts.join("   ");
+    if (this.#readout.textContent !== text) this.#readout.textContent = text;
+    this.#readout.hidden = !text;
+  }
+
+  /**
    * @param {number} x
    * @param {number} y
-   * @param {number} viewWidth
    */
-  place(context, text, x, y, viewWidth) {
-    const width = context.measureText(text).width;
-    for (const [right, down] of this.#spots) {
-      const [left, middle] = [right < 0 ? x + right - width : x + right, y + down];
-      /** @type {Box} */
-      const box = [left - 2, middle - 8, left + width + 2, middle + 8];
-      if (box[0] < 0 || box[2] > viewWidth || this.#taken.some((other) => overlap(box, other))) continue;
-      this.#taken.push(box);
-      textTwice(context, text, left, middle);
-      return;
-    }
+  #tapMeasure(x, y) {
+    const end = this.#scene && endAt(this.#scene.place, x, y);
+    if (end) this.#measure.tap(end);
   }
-}
 
-/**
- * @param {Box} a
- * @param {Box} b
- */
-function overlap(a, b) {
-  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
-}
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @param {number} reachPx
+   */
+  #chooseAt(x, y, reachPx) {
+    this.choose(trackAt(this.#drawn, x, y, reachPx));
+  }
 
-/**
- * Tracks in metres: a tail, a ring at the newest position, a stroke to where it is in one second.
- * @param {CanvasRenderingContext2D} context
- * @param {FanPlace} place
- * @param {FanTrack[]} tracks
- * @param {number} width
- */
-export function drawFanTracks(context, { transform }, tracks, width) {
-  context.save();
-  context.font = FONT;
-  context.textBaseline = "middle";
-  context.textAlign = "left";
-  const labels = new Labels([[11, 0], [-11, 0], [8, -15], [8, 15]]);
-  // The longest seen get their labels first.
-  for (const track of [...tracks].sort((a, b) => b.newest.hits - a.newest.hits)) {
-    context.globalAlpha = track.fade;
-    const points = track.points;
-    if (points.length > 1) {
-      context.beginPath();
-      points.forEach(({ x_m, y_m, afterGap }, i) => {
-        context[i && !afterGap ? "lineTo" : "moveTo"](transform.x(x_m), transform.y(y_m));
-      });
-      strokeTwice(context, 1.6);
-    }
-    const { x_m, y_m, vx_m_s, vy_m_s, speed_m_s, state } = track.newest;
-    const [x, y] = [transform.x(x_m), transform.y(y_m)];
-    if (!track.ended && speed_m_s > 0.05) {
-      const unit = 1 / Math.hypot(vx_m_s, vy_m_s || 1e-9);
-      const length = transform.scale * speed_m_s;
-      if (length > 8) {
-        context.beginPath();
-        context.moveTo(x + 6 * vx_m_s * unit, y - 6 * vy_m_s * unit);
-        context.lineTo(transform.x(x_m + vx_m_s), transform.y(y_m + vy_m_s));
-        strokeTwice(context, 1.2);
+  #listen() {
+    const view = this.#view;
+    const at = (/** @type {MouseEvent} */ { clientX, clientY }) => {
+      const box = view.getBoundingClientRect();
+      return { x: clientX - box.left, y: clientY - box.top };
+    };
+    const isOwn = (/** @type {Event} */ { target }) => target instanceof Element && target.closest(".float, .panel, button, input, a") === null;
+
+    view.addEventListener("pointerdown", (event) => {
+      if (!isOwn(event) || this.tool === "none" || (event.pointerType === "mouse" && event.button !== 0)) return;
+      const { x, y } = at(event);
+      if (this.#pointer !== null) {
+        // A second finger: the two zoom.
+        this.#pointer = null;
+        if (this.tool === "zones") this.#editor.cancelDrag();
+        else this.#measure.clear();
+        this.#redraw();
+        return;
       }
-    }
-    context.beginPath();
-    context.arc(x, y, 5, 0, 2 * Math.PI);
-    context.setLineDash(state === "coasting" ? [3, 3] : []);
-    strokeTwice(context, 2);
-    context.setLineDash([]);
-    if (track.ended) continue;
-    context.fillStyle = TRACK;
-    labels.place(context, `${shortId(track.id)}  ${speed_m_s.toFixed(1)} m/s`, x, y, width);
-  }
-  context.restore();
-}
+      this.#isKeyed = false;
+      this.#cursor = { x, y };
+      if (this.tool === "zones" && !this.#editor.press(x, y, event.pointerType)) return;
+      this.#pointer = event.pointerId;
+      this.#downAt = { x, y };
+      event.preventDefault(); // no pan with it
+      view.setPointerCapture(event.pointerId);
+    }, { capture: true });
 
-/**
- * Range and time axes of an echogram.
- * @param {CanvasRenderingContext2D} context
- * @param {EchogramPlace} place
- */
-export function drawEchogramGrid(context, { left, top, width, height, head, columns }) {
-  context.save();
-  context.font = FONT;
-  context.lineWidth = 1;
-  context.strokeStyle = GRID;
-  context.fillStyle = LABEL;
-  const near = head.range_first_m;
-  const far = head.range_last_m;
-  const step = roundStep(far - near, Math.max(2, height / 70));
-  context.textAlign = "right";
-  context.textBaseline = "middle";
-  for (let range = Math.ceil(near / step) * step; range <= far; range += step) {
-    const y = top + ((range - near) / (far - near)) * height;
-    context.beginPath();
-    context.moveTo(left, y);
-    context.lineTo(left + width, y);
-    context.stroke();
-    if (y > top + 6 && y < top + height + 1) context.fillText(metres(range, step), left - 8, y);
-  }
-  context.fillText("m", left - 8, top + 4);
-  context.textAlign = "center";
-  context.textBaseline = "top";
-  let nextX = left + width - 34;
-  for (let i = columns.length - 1; i >= 0; i--) {
-    if (columns[i].x > nextX || columns[i].x < left + 30) continue;
-    context.fillText(new Date(columns[i].time_s * 1000).toISOString().slice(11, 19), columns[i].x, top + height + 6);
-    nextX = columns[i].x - 130;
-  }
-  context.restore();
-}
-
-/**
- * Tracks over pings and range. `xOf(frame)` gives the column, or null left of the picture.
- * @param {CanvasRenderingContext2D} context
- * @param {EchogramPlace} place
- * @param {EchogramTrack[]} tracks
- */
-export function drawEchogramTracks(context, { left, top, width, height, head, xOf }, tracks) {
-  const y = (/** @type {number} */ range) => top + ((range - head.range_first_m) / (head.range_last_m - head.range_first_m)) * height;
-  context.save();
-  context.beginPath();
-  context.rect(left, top, width, height);
-  context.clip();
-  context.font = FONT;
-  context.textBaseline = "middle";
-  context.textAlign = "left";
-  const labels = new Labels([[0, -13], [0, 13]]);
-  for (const track of tracks) {
-    const points = track.points.flatMap(({ frame, range_m, afterGap }) => {
-      const x = xOf(frame);
-      return x === null ? [] : [{ x, y: y(range_m), afterGap }];
+    view.addEventListener("pointermove", (event) => {
+      if (this.#isKeyed && event.pointerId !== this.#pointer && !(event.movementX || event.movementY)) return;
+      if (!isOwn(event) && event.pointerId !== this.#pointer) {
+        this.#leave();
+        return;
+      }
+      this.#isKeyed = false;
+      this.#cursor = at(event);
+      const { x, y } = this.#cursor;
+      const isDragged = event.pointerId === this.#pointer && Math.hypot(x - this.#downAt.x, y - this.#downAt.y) > TAP_PX;
+      if (this.tool === "measure" && isDragged && !this.#measure.isOpen) {
+        const end = this.#scene && endAt(this.#scene.place, this.#downAt.x, this.#downAt.y);
+        if (end) this.#measure.begin(end);
+      }
+      this.#moved();
+      if (event.pointerType !== "mouse" || event.buttons) return;
+      if (this.tool === "zones") view.style.cursor = this.#editor.cursorAt(x, y);
+      else if (this.tool === "none") view.style.cursor = trackAt(this.#drawn, x, y, REACH_PX.mouse) === null ? "" : "pointer";
     });
-    if (!points.length) continue;
-    const [first, last] = [points[0], points[points.length - 1]];
-    context.globalAlpha = track.ended ? 0.75 : 1;
-    context.beginPath();
-    points.forEach(({ x, y, afterGap }, i) => context[i && !afterGap ? "lineTo" : "moveTo"](x, y));
-    strokeTwice(context, 1.6);
-    context.fillStyle = TRACK;
-    labels.place(context, shortId(track.id), first.x, Math.max(top + 14, first.y), left + width);
-    if (!track.ended) {
-      context.beginPath();
-      context.arc(last.x, last.y, 4, 0, 2 * Math.PI);
-      strokeTwice(context, 1.6);
-    }
+
+    const end = (/** @type {PointerEvent} */ event) => {
+      if (event.pointerId !== this.#pointer) return;
+      this.#pointer = null;
+      const { x, y } = at(event);
+      const isTap = Math.hypot(x - this.#downAt.x, y - this.#downAt.y) <= TAP_PX;
+      if (event.type === "pointercancel") this.#editor.cancelDrag();
+      else if (this.tool === "zones") this.#editor.release(x, y);
+      else if (isTap) this.#tapMeasure(x, y);
+      else this.#measure.finish();
+      this.#redraw();
+    };
+    view.addEventListener("pointerup", end);
+    view.addEventListener("pointercancel", end);
+    view.addEventListener("pointerleave", (event) => {
+      if (event.pointerType === "mouse" && this.#pointer === null) this.#leave();
+    });
+    view.addEventListener("click", (event) => {
+      if (!isOwn(event) || this.tool !== "none") return;
+      const { x, y } = at(event);
+      const isMouse = event instanceof PointerEvent && event.pointerType === "mouse";
+      this.#chooseAt(x, y, isMouse ? REACH_PX.mouse : REACH_PX.touch);
+    });
+    // Zooming out fully by a double click is not meant while a tool takes clicks.
+    view.addEventListener("dblclick", (event) => {
+      if (this.tool !== "none") event.preventDefault();
+    }, { capture: true });
   }
-  context.restore();
+
+  #leave() {
+    if (this.#isKeyed || !this.#cursor) return;
+    this.#cursor = null;
+    this.#tellCursor();
+  }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {import("./place.js").Point} at
+ */
+function drawCrosshair(context, { x, y }) {
+  context.beginPath();
+  for (const [right, down] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    context.moveTo(x + 5 * right, y + 5 * down);
+    context.lineTo(x + 16 * right, y + 16 * down);
+  }
+  strokeCased(context, ink().tool, 1.5);
 }

@@ -1,6 +1,6 @@
 // A pane: the picture of one sonar with its tracks, its tools and its line of state.
 
-import { context2d, copyOf, find } from "../shared/elements.js";
+import { copyOf, find } from "../shared/elements.js";
 import { frequency } from "../shared/format.js";
 import { palette } from "../shared/theme.js";
 import { loadChoices, saveChoices } from "./choices.js";
@@ -8,11 +8,10 @@ import { ColumnStore } from "./columns.js";
 import { listenToGestures } from "./gestures.js";
 import { cellAt, levelOf, rowAt } from "./mesh.js";
 import { lastUntil, Moments } from "./moments.js";
-import { drawEchogramGrid, drawEchogramTracks, drawFanGrid, drawFanTracks, drawFanZones } from "./overlay.js";
+import { Overlay } from "./overlay.js";
 import { drawSnapshot, saveCanvas } from "./snapshot.js";
 import { Arrivals, seconds, tellArrivals } from "./status.js";
 import { Toolbar } from "./toolbar.js";
-import { TrackHistory } from "./tracks.js";
 import { PictureView } from "./view.js";
 
 /**
@@ -42,8 +41,6 @@ import { PictureView } from "./view.js";
  * @property {() => number} budgetBytes for the pictures of the last minute
  */
 
-const FAN_KEEPS_S = 60;
-const ECHOGRAM_KEEPS_S = 3600;
 const LARGEST_RATIO = 2; // more pixels than that cost time and show nothing
 const KEY_ZOOM = 1.25;
 const KEY_PAN = 0.1; // of the area
@@ -68,12 +65,9 @@ export class Pane {
   /** @type {string | null} */
   #channel = null;
   #chosen = false; // by a person; until then the channel that is searched for tracks is shown
-  #tracks = new TrackHistory();
   #arrivals = new Arrivals();
-  #overlay;
-  #context;
-  /** @type {import("../shared/connection.js").Zone[]} */
-  #zones = [];
+  /** What lies over the picture. */
+  overlay;
   #size = { width: 0, height: 0, ratio: 1 };
   #dirty = true;
   /** @type {PictureHead | null} */
@@ -119,9 +113,7 @@ export class Pane {
     const canvas = find(this.element, ".picture", HTMLCanvasElement);
     this.#picture = new PictureView(canvas, parameters.get("renderer") === "2d", () => this.#tellRenderer());
     this.#tellRenderer();
-    this.#overlay = find(this.element, ".overlay", HTMLCanvasElement);
-    // Drawn by the processor: for a few lines and labels a browser without a graphics chip would emulate one, at 50 ms each.
-    this.#context = context2d(this.#overlay, { willReadFrequently: true });
+    this.overlay = new Overlay(name, this.element, () => this.redraw(), (x, y) => this.levelAt(x, y));
     this.#listen();
     new ResizeObserver(() => {
       const { clientWidth: width, clientHeight: height } = this.#view;
@@ -299,7 +291,7 @@ export class Pane {
    * @param {number} nowS
    */
   takeTracks(message, nowS) {
-    this.#tracks.take(message, nowS);
+    this.overlay.takeTracks(message, nowS);
     if (!this.#chosen && message.channel !== this.#channel && this.#channels.has(message.channel)) this.#show(message.channel);
     this.#dirty = true;
   }
@@ -340,7 +332,7 @@ export class Pane {
     this.#size.ratio = Math.min(ratio, LARGEST_RATIO);
     const { width, height } = this.#size;
     if (channel?.newest && width && height) {
-      const fading = this.#atS === null && this.viewKind !== "echogram" && this.#tracks.recent(nowS).some(({ ended }) => ended);
+      const fading = this.#atS === null && this.viewKind !== "echogram" && this.overlay.isMoving(nowS);
       if (this.#dirty || fading) {
         this.#dirty = channel.waiting.length > 0;
         this.#paint(channel, nowS);
@@ -374,9 +366,10 @@ export class Pane {
       place = this.#picture.paintPing(kind, picture, look, this.#size);
     }
     const { width, height } = this.#size;
-    this.#scene = { place, picture, live, channel: this.#channel ?? "", width, height, nowS };
+    const oldestFrame = columns.pings[0]?.frame ?? 0;
+    this.#scene = { place, picture, live, channel: this.#channel ?? "", oldestFrame, width, height, nowS };
     this.#toolbar.showLook(look, this.#choices.low_db === null, picture.head);
-    this.#drawOverlay(this.#scene);
+    this.overlay.draw(this.#scene, this.#size.ratio);
   }
 
   /**
@@ -393,31 +386,6 @@ export class Pane {
       low_db: low_db ?? proposed.low_db,
       high_db: high_db ?? proposed.high_db,
     };
-  }
-
-  /** @param {Scene} scene */
-  #drawOverlay({ place, width, height, nowS }) {
-    const { ratio } = this.#size;
-    const overlay = this.#overlay;
-    if (overlay.width !== Math.round(width * ratio)) overlay.width = Math.round(width * ratio);
-    if (overlay.height !== Math.round(height * ratio)) overlay.height = Math.round(height * ratio);
-    const context = this.#context;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    if (place.kind === "fan") {
-      const { scale, x0, y0, geometry } = place;
-      const x = (/** @type {number} */ x_m) => x0 + scale * x_m;
-      const y = (/** @type {number} */ y_m) => y0 - scale * y_m;
-      const old = { geometry, transform: { scale, x0, y0, x, y } };
-      drawFanGrid(context, old);
-      drawFanZones(context, old, this.#zones);
-      drawFanTracks(context, old, this.#tracks.recent(nowS), width);
-    } else if (place.kind === "echogram") {
-      const old = { ...place.area, head: place.head, columns: place.columns, xOf: (/** @type {number} */ frame) => place.xOf(frame) };
-      drawEchogramGrid(context, old);
-      drawEchogramTracks(context, old, this.#tracks.since(place.columns[0]?.frame ?? Infinity, this.#channel));
-    }
-    this.#tracks.prune(nowS, place.kind === "echogram" ? ECHOGRAM_KEEPS_S : FAN_KEEPS_S);
   }
 
   /**
@@ -449,7 +417,7 @@ export class Pane {
     const stamp = new Date(head.time_s * 1000).toISOString().slice(0, 19).replaceAll(":", "");
     const canvas = drawSnapshot({
       picture: this.#picture.canvas,
-      overlay: this.#overlay,
+      overlay: this.overlay.canvas,
       head,
       look: this.#lookOf(channel, head),
       title: [this.name, this.#device.textContent].filter(Boolean).join(" · "),
@@ -468,10 +436,8 @@ export class Pane {
    * @param {number} pictureRateHz
    */
   tell(sonar, part, clock, nowS, connected, pictureRateHz) {
-    if (JSON.stringify(sonar.zones) !== JSON.stringify(this.#zones)) {
-      this.#zones = sonar.zones;
-      this.#dirty = true;
-    }
+    this.overlay.setZones(sonar.zones);
+    this.overlay.tell(nowS);
     const head = this.#last;
     const shownHead = this.#shown()?.newest?.head;
     const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
@@ -481,7 +447,7 @@ export class Pane {
     this.#write("rate", told.rate);
     this.#write("age", told.age);
     this.#write("shown", told.shown);
-    this.#write("tracks", { text: head ? String(this.#tracks.live) : "–", level: "" });
+    this.#write("tracks", { text: head ? String(this.overlay.tracks.live) : "–", level: "" });
     this.element.classList.toggle("stale", told.stale);
     const waiting = part && part.state !== "running" ? [part.detail, part.last_error].find(Boolean) ?? part.state : "";
     let notice = "";
@@ -504,6 +470,11 @@ export class Pane {
   /** The page was hidden, so pings were not shown on purpose: begin to count anew. */
   forgetArrivals() {
     this.#arrivals.clear();
+  }
+
+  /** Gives it the focus: keys act on it. */
+  focus() {
+    this.#view.focus();
   }
 
   redraw() {

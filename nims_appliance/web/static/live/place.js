@@ -340,6 +340,7 @@ export class EchogramPlace {
  * @property {import("../shared/connection.js").Picture} picture
  * @property {boolean} live
  * @property {string} channel
+ * @property {number} oldestFrame of the pings that can be stepped back to
  * @property {number} width
  * @property {number} height
  * @property {number} nowS

@@ -28,6 +28,15 @@
  * @property {number} frequency_hz
  * @property {number} sound_speed_m_s
  * @property {number} ping_interval_s
+ * @property {Pose} [pose] of the sonar, as far as it tells
+ */
+
+/**
+ * @typedef {object} Pose
+ * @property {number} [latitude_deg]
+ * @property {number} [longitude_deg]
+ * @property {number} [depth_m]
+ * @property {number} [heading_rad] clockwise from north
  */
 
 /**
@@ -57,6 +66,37 @@
  * @property {number} width_m
  * @property {string} channel
  * @property {string[]} zones
+ * @property {string} [label] what a classifier calls it so far
+ * @property {number | null} [probability]
+ */
+
+/**
+ * What is said of an ended track, as docs/integrators.md has it.
+ * @typedef {object} TrackDescription
+ * @property {string} id
+ * @property {number} first_time_s
+ * @property {number} last_time_s
+ * @property {number} duration_s
+ * @property {number} hits
+ * @property {number} pings
+ * @property {number | null} mean_speed_m_s
+ * @property {number | null} peak_speed_m_s
+ * @property {boolean | null} drifting
+ * @property {number | null} path_m
+ * @property {number | null} net_m
+ * @property {number | null} min_range_m
+ * @property {number | null} max_range_m
+ * @property {number | null} min_bearing_deg
+ * @property {number | null} max_bearing_deg
+ * @property {number | null} heading_deg
+ * @property {number | null} mean_length_m
+ * @property {number | null} mean_width_m
+ * @property {number} strength_db
+ * @property {boolean} calibrated
+ * @property {number} quality
+ * @property {string} label
+ * @property {number | null} probability
+ * @property {{name: string, closest_m: number | null, inside_s: number}[]} zones
  */
 
 /**
@@ -71,12 +111,14 @@
  * @property {number} detections
  * @property {Track[]} tracks
  * @property {string[]} ended
+ * @property {TrackDescription[]} [descriptions] of the ended ones
  */
 
 /**
  * @typedef {object} Zone
  * @property {string} name
  * @property {string} kind
+ * @property {boolean} enabled
  * @property {number} min_range_m
  * @property {number} max_range_m
  * @property {number} min_bearing_deg
