@@ -83,7 +83,7 @@ async def run_appliance(
         start("track server", partial(tracks.serve, track_sockets))
         start("web", partial(_serve_web, context, web_sockets))
         sonars = start("sonars", partial(run_sonars, context))
-        start("vitals", Vitals(context.data, health, lambda: context.sonars).run)
+        start("clock", Vitals(context.data, health, lambda: context.sonars).run)
         task_status.started(
             Addresses(
                 tuple(url("http", sock) for sock in web_sockets),

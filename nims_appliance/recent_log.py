@@ -73,6 +73,11 @@ class RecentLog(logging.Handler):
             LogRecord(next(self._numbers), record.created, record.levelname, record.name, without_secrets(text))
         )
 
+    @property
+    def newest(self) -> int:
+        """Number of the newest record, 0 before the first."""
+        return self._records[-1].number if self._records else 0
+
     def records(self, after: int = 0, least_level: str = "INFO") -> list[LogRecord]:
         """Return the kept records with numbers above `after`, oldest first, of a level and above it.
 

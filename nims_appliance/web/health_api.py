@@ -44,7 +44,7 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
             records = context.log.records(int(after), request.args.get("level", "INFO"))
         except ValueError as error:
             raise BadRequest(f"level: {error}") from None
-        return json_answer({"records": [asdict(record) for record in records], "counts": context.log.counts})
+        return json_answer({"records": [asdict(record) for record in records], "newest": context.log.newest})
 
     @app.get("/api/v1/support")
     @needs("operator")

@@ -199,9 +199,16 @@ class WebState:
             "picture_rate_hz": self._context.config.current.web.picture_rate_hz,
             "errors": errors,
             "alarms": [
-                {"name": part["name"], "text": f"{part['name']}: {part['warning']}", "level": "warn"}
-                for part in health["parts"]
-                if part["warning"]
+                *(
+                    {"name": part["name"], "text": f"{part['name']}: {part['warning']}", "level": "warn"}
+                    for part in health["parts"]
+                    if part["warning"]
+                ),
+                *(
+                    {"name": alarm["id"], "text": alarm["text"], "level": "bad"}
+                    for alarm in self._context.alarm_board.describe()
+                    if alarm["state"] == "raised" and not alarm["acknowledged_by"]
+                ),
             ],
             "strip": describe_strip(health["parts"]),
             "parts": health["parts"],

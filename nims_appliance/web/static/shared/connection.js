@@ -130,7 +130,16 @@
  * @typedef {{name: string, state: string, detail: string, last_error: string}} Part
  */
 
-/** @typedef {{name: string, title: string, zones: Zone[]}} SonarState */
+/** @typedef {{name: string, title: string, link: string, zones: Zone[]}} SonarState */
+
+/**
+ * What every page shows all the time; null: no part tells it.
+ * @typedef {"" | "warn" | "bad"} Level
+ * @typedef {object} Strip
+ * @property {{free_bytes: number | null, left_s: number | null, level: Level} | null} disk
+ * @property {{synchronised: boolean | null, error_s: number | null, level: Level} | null} clock
+ * @property {{sonars: string[], lost_bytes: number, level: Level} | null} recording
+ */
 
 /**
  * What somebody must look at though nothing failed: a metric that crossed its threshold.
@@ -148,6 +157,7 @@
  * @property {number} picture_rate_hz
  * @property {number} viewers
  * @property {Alarm[]} [alarms]
+ * @property {Strip} [strip]
  */
 
 /** @typedef {{type: "config", changes: string[], author: string}} ConfigMessage */

@@ -1,6 +1,8 @@
 // What is around every page: bar, menu, connection, problems and alarms, palette, keys.
 
+import { wireAccount } from "./account.js";
 import { byId, element, find } from "./elements.js";
+import { bytes, duration } from "./format.js";
 import { addKeys, showKeys } from "./keys.js";
 import { onPalette, palette, PALETTES, setPalette } from "./theme.js";
 
@@ -46,6 +48,7 @@ class Shell {
       ...failed.map(({ name, last_error, detail }) => `${name}: ${last_error || detail || "failed"}`),
       ...alarms.map(({ text }) => text),
     ]);
+    if (state.strip) showStrip(state.strip);
     for (const listener of this.#listeners) listener(state);
   }
 
@@ -92,6 +95,43 @@ class Shell {
   }
 }
 
+const LONG_S = 60 * 86400;
+
+/** @param {import("./connection.js").Strip} strip */
+function showStrip({ disk, clock, recording }) {
+  showItem("disk", disk, () => {
+    const { free_bytes: free, left_s: left } = /** @type {NonNullable<typeof disk>} */ (disk);
+    const ends = left !== null && left < LONG_S;
+    return ends ? [`${duration(left)} left`, `${bytes(free)} free; full in ${duration(left)} at the present rate`] : [bytes(free), `${bytes(free)} free`];
+  });
+  showItem("clock", clock, () => {
+    const { synchronised, error_s: error } = /** @type {NonNullable<typeof clock>} */ (clock);
+    if (synchronised === null) return ["–", "it is not known whether a time server keeps the clock"];
+    return synchronised ? [`±${duration(error)}`, `kept by a time server, within ${duration(error)}`] : ["free", "no time server keeps the clock"];
+  });
+  showItem("recording", recording, () => {
+    const { sonars, lost_bytes: lost } = /** @type {NonNullable<typeof recording>} */ (recording);
+    byId("strip").dataset.recording = sonars.length ? "on" : "off";
+    return [sonars.length ? sonars.join(", ") : "off", `${sonars.length ? `recording ${sonars.join(", ")}` : "not recording"}${lost ? `; ${bytes(lost)} lost` : ""}`];
+  });
+}
+
+/**
+ * @param {string} name
+ * @param {{level: string} | null} told
+ * @param {() => string[]} write  gives the text and the sentence that explains it
+ */
+function showItem(name, told, write) {
+  const item = find(byId("strip"), `[data-is="${name}"]`);
+  item.hidden = !told;
+  if (!told) return;
+  const [text, sentence] = write();
+  const shown = find(item, "b");
+  if (shown.textContent !== text) shown.textContent = text;
+  if (item.title !== sentence) item.title = sentence;
+  item.dataset.level = told.level;
+}
+
 /** Wires the three choices of the palette to each other, to other tabs, and to the page. */
 function wirePalette() {
   const choices = byId("palettes");
@@ -136,6 +176,7 @@ export function mountShell({ onPalette: listener, keys = [], follow = true } = {
   const shell = new Shell();
   wirePalette();
   wireMenu();
+  wireAccount(byId("account"));
   if (listener) onPalette(listener);
   byId("help-button").onclick = showKeys;
   const pages = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".bar nav a")]);
