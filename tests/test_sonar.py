@@ -554,6 +554,29 @@ async def test_the_last_columns_of_an_echogram_are_kept_without_a_viewer(tmp_pat
     assert [column.frame_number for column in rig.sonar.columns] == [92]
 
 
+class EveryTenth:
+    """A rate limit by count: everything passes at the rate of pictures, every tenth at one a second."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def passes(self, kind: str, now_s: float, interval_s: float) -> bool:
+        self.asked += 1
+        return interval_s < 0.5 or self.asked % 10 == 1
+
+
+async def test_range_over_time_of_a_multibeam_is_kept_at_the_rate_of_pictures_without_a_viewer(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("nims_appliance.sonar.RateLimit", EveryTenth)
+    rig = rig_of_file(tmp_path, b"".join(ping(number) for number in range(1, 31)))
+    drawn: list[int] = []
+    rig.sonar.pictures.publish = lambda picture: drawn.append(picture.frame_number)  # type: ignore[method-assign]
+    await rig.run()
+    assert [column.frame_number for column in rig.sonar.strongest[""]] == list(range(1, 31))
+    assert drawn == [1, 11, 21]
+
+
 class SlowChain(QuietChain):
     """Thinks about each ping until it may go on."""
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
 from .. import __version__
 from ..errors import NimsError
-from . import access_api, api, auth, bodies, echosocket, health_api, livesocket, pagesocket, security
+from . import access_api, api, auth, bodies, columns_api, echosocket, health_api, livesocket, pagesocket, security
 from .assets import MOVED, PAGES, Assets, StaticFile
 from .state import WebState
 
@@ -134,6 +134,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
     access_api.register(app)
     api.register(app, context, state, __version__)
     health_api.register(app, context, state)
+    columns_api.register(app, context)
     livesocket.register(app, context, state, viewers)
     echosocket.register(app, context, state)
     pagesocket.register(app, context)
