@@ -27,6 +27,7 @@ SPAN_DB = 100.0
 _FOOT_DB = 20.0
 """How far the quantised range begins below the noise, so that the noise itself is not cut."""
 _SMALLEST_CONTRAST_DB = 25.0
+_TOLD_OF_POSE = "latitude_deg", "longitude_deg", "depth_m", "heading_rad"
 _NO_SAMPLES = np.empty((0, 0), np.float32)
 
 
@@ -235,6 +236,13 @@ def _message(header: dict[str, object], cells: np.ndarray) -> bytes:
 
 def _means(axis: list[float] | np.ndarray, step: int) -> list[float]:
     return [round(float(group.mean()), 6) for group in _groups(np.asarray(axis), step)]
+
+
+def _pose(frame: Frame) -> dict[str, object]:
+    """Return where the sonar is and looks, as far as it tells."""
+    told = {name: getattr(frame.pose, name, math.nan) for name in _TOLD_OF_POSE}
+    known = {name: value for name, value in told.items() if math.isfinite(value)}
+    return {"pose": known} if known else {}
 
 
 def _groups(axis: np.ndarray, step: int) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nims_ext.display import pool_and_quantise
 
 from nims_appliance.acoustics.calibration import sv_db
-from nims_appliance.frame import Calibration, Frame
+from nims_appliance.frame import Calibration, Frame, Pose
 from nims_appliance.pipeline.display import SPAN_DB, DisplayEncoder, Picture
 
 
@@ -185,3 +185,13 @@ def test_a_calibrated_echogram_shows_sv() -> None:
     inside = (cells[:, 0] > 0) & (cells[:, 0] < 255)
     assert inside.mean() > 0.9
     assert np.abs(shown_db - expected_db)[inside].max() < 0.2
+
+
+def test_the_header_tells_what_is_known_of_the_place_of_the_sonar() -> None:
+    frame = make_frame(np.ones((8, 4), np.float32))
+    head, _ = unpack(DisplayEncoder().encode(frame))
+    assert "pose" not in head
+    head, _ = unpack(DisplayEncoder().encode(dataclasses.replace(frame, pose=Pose(heading_rad=1.5, pitch_rad=0.1))))
+    assert head["pose"] == {"heading_rad": 1.5}
+    head, _ = unpack(DisplayEncoder().encode(dataclasses.replace(frame, pose=Pose(pitch_rad=0.1))))
+    assert "pose" not in head

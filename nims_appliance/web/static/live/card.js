@@ -12,7 +12,6 @@ import { labelOf, shortId } from "./tracks.js";
  * @typedef {import("../shared/connection.js").TrackDescription} TrackDescription
  */
 
-const PATH_PX = { width: 212, height: 92 };
 const DEGREES = 180 / Math.PI;
 
 /** @param {number} radians */
@@ -35,10 +34,9 @@ function strength(value, calibrated) {
 /**
  * What is told of a live track.
  * @param {KnownTrack} known
- * @param {number | null} depth_m
  * @returns {[string, string][]}
  */
-function ofLive({ newest: track, newestTimeS }, depth_m) {
+function ofLive({ newest: track, newestTimeS }) {
   /** @type {[string, string][]} */
   const told = [
     ["Since", `${time(track.first_time_s, { zoned: false })}, ${duration(newestTimeS - track.first_time_s)}`],
@@ -46,13 +44,10 @@ function ofLive({ newest: track, newestTimeS }, depth_m) {
     ["Heading", track.speed_m_s > 0.05 ? heading(track.vx_m_s, track.vy_m_s) : "holds its place"],
     ["Range", number(track.range_m, 2, "m")],
     ["Bearing", degrees(track.bearing_rad)],
-  ];
-  if (depth_m !== null) told.push(["Depth", number(depth_m, 1, "m")]);
-  told.push(
     ["Strength", strength(track.strength_db, track.calibrated)],
     ["Length", `${number(track.length_m, 2, "m")}, ${number(track.width_m, 2)} across`],
     ["Seen", `${track.hits} pings${track.state === "coasting" ? ", predicted now" : ""}`],
-  );
+  ];
   if (track.zones.length) told.push(["In", track.zones.join(", ")]);
   return told;
 }
@@ -115,10 +110,9 @@ export class TrackCard {
   /**
    * Shows a track, or brings what is shown up to date.
    * @param {KnownTrack} known
-   * @param {number | null} depth_m of the track, where the sonar's depth and attitude are known
    * @param {number} nowS
    */
-  show(known, depth_m, nowS) {
+  show(known, nowS) {
     const { description, newest } = known;
     const ended = known.endedS !== null;
     const name = `Track ${shortId(known.id)}`;
@@ -126,7 +120,7 @@ export class TrackCard {
     const probability = description ? description.probability : newest.probability;
     const said = label ? `${label}${typeof probability === "number" ? `, ${Math.round(100 * probability)} %` : ""}` : ended ? "no class" : "no class yet";
     const state = ended ? ` · ended ${duration(Math.round(nowS - (known.endedS ?? nowS)))} ago` : "";
-    const figures = ended && description ? ofEnded(description) : ofLive(known, depth_m);
+    const figures = ended && description ? ofEnded(description) : ofLive(known);
     this.element.hidden = false;
     const told = JSON.stringify([known.id, said, state, figures]);
     if (told === this.#told) return;
@@ -160,7 +154,7 @@ export class TrackCard {
    * @param {boolean} ended
    */
   #drawPath(points, ended) {
-    const { width, height } = PATH_PX;
+    const { clientWidth: width, clientHeight: height } = this.#path;
     const context = fitted(this.#path, width, height);
     const xs = points.map(({ x_m }) => x_m);
     const ys = points.map(({ y_m }) => y_m);
@@ -196,15 +190,13 @@ export class TrackCard {
 /**
  * Makes a canvas crisp on this screen, and empty.
  * @param {HTMLCanvasElement} canvas
- * @param {number} width
+ * @param {number} width in CSS pixels
  * @param {number} height
  */
-export function fitted(canvas, width, height) {
+function fitted(canvas, width, height) {
   const ratio = devicePixelRatio || 1;
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
-  canvas.style.width = `${width}px`;
-  canvas.style.height = `${height}px`;
   const context = context2d(canvas);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;

@@ -10,7 +10,8 @@ import { FONT, ink, textCased } from "./ink.js";
  * @typedef {import("./place.js").EchogramPlace} EchogramPlace
  */
 
-const APART_PX = 70; // rings and lines are at least so far apart
+const APART_PX = 70; // lines are at least so far apart
+const RINGS_PX = [42, 70]; // rings: more of them where the fan is small
 const BEARING_STEPS = [1, 2, 5, 10, 15, 30, 45, 90];
 const SCALE_BAR_PX = 110;
 const DEGREE = Math.PI / 180;
@@ -101,9 +102,10 @@ function drawRings(context, place) {
   const isRound = maxBearing - minBearing > 1.9 * Math.PI;
   const edgeX = 7 * Math.cos(maxBearing);
   const edgeY = 7 * Math.max(0.4, Math.sin(maxBearing));
+  const step = roundStep(Math.min(Math.max((scale * maxRange) / 6, RINGS_PX[0]), RINGS_PX[1]) / scale);
   let unit = " m";
   context.textAlign = "left";
-  for (const range of multiples(Math.max(minRange, 1e-6), maxRange, roundStep(APART_PX / scale))) {
+  for (const range of multiples(Math.max(minRange, 1e-6), maxRange, step)) {
     context.strokeStyle = grid;
     context.lineWidth = 1;
     context.beginPath();
@@ -116,12 +118,12 @@ function drawRings(context, place) {
     const spots = isRound ? [] : [[edge.x + edgeX, edge.y + edgeY]];
     const spot = [...spots, [inside.x + 4, inside.y - 9]].find(([x, y]) => isSeen(x, y));
     if (!spot) continue;
-    textCased(context, metres(range, roundStep(APART_PX / scale)) + unit, spot[0], spot[1], label);
+    textCased(context, metres(range, step) + unit, spot[0], spot[1], label);
     unit = "";
   }
   context.textAlign = "center";
-  const step = BEARING_STEPS.find((candidate) => scale * maxRange * candidate * DEGREE > 90) ?? 90;
-  for (const degrees of multiples(minBearing / DEGREE, maxBearing / DEGREE, step)) {
+  const turn = BEARING_STEPS.find((candidate) => scale * maxRange * candidate * DEGREE > APART_PX) ?? 90;
+  for (const degrees of multiples(minBearing / DEGREE, maxBearing / DEGREE, turn)) {
     const [near, far] = [place.toScreen(minRange, degrees * DEGREE), place.toScreen(maxRange, degrees * DEGREE)];
     context.strokeStyle = grid;
     context.lineWidth = 1;

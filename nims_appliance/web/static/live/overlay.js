@@ -171,7 +171,7 @@ export class Overlay {
   tell(nowS) {
     this.#list.show(this.tracks.alive(), this.#chosen);
     const known = this.#chosen === null ? undefined : this.tracks.get(this.#chosen);
-    if (known) this.#card.show(known, null, nowS);
+    if (known) this.#card.show(known, nowS);
     else if (this.#chosen !== null) this.choose(null);
   }
 

@@ -20,7 +20,7 @@ const ARROW_S = 2; // an arrow ends where the animal is then
 const ARROW_LEAST_PX = 10;
 const SYMBOL_PX = 5;
 const STEP_PX = 1.5; // points nearer to each other are one
-const FEW = 12; // so many tracks have their speed in the label
+const ROOM_PX = 80; // in the width of the picture for each track: then their labels tell speeds too
 const TAIL_PARTS = 4; // a tail gets paler towards its end in so many steps
 
 /**
@@ -71,7 +71,7 @@ export function drawTracks(context, place, tracks, labels, chosen) {
     // On an echogram a track's number stands at its beginning, where it stays.
     const { x, y } = place.kind === "echogram" && at.path.length ? at.path[0] : at;
     const colour = isChosen ? ink().tool : inkOf(classOf(labelOf(track.known)));
-    drawLabel(context, labels, track, x, y, colour, place.kind !== "echogram" && (tracks.length <= FEW || isChosen));
+    drawLabel(context, labels, track, x, y, colour, place.kind !== "echogram" && (tracks.length * ROOM_PX <= width || isChosen));
   }
   context.restore();
   return drawn;
