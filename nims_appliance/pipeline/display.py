@@ -162,6 +162,7 @@ class DisplayEncoder:
             "frequency_hz": frame.frequency_hz,
             "sound_speed_m_s": frame.sound_speed_m_s,
             "ping_interval_s": frame.ping_interval_s,
+            **_pose(frame),
             **axes.header,
         }
         return Picture(
