@@ -111,6 +111,7 @@ class Alarm:
     def describe(self) -> dict[str, Any]:
         """Return it as pages get it; numbers that are not finite are None."""
         settings = self.settings
+        channel = f" ({self.channel})" if self.channel else ""
         values = {
             "id": self.id,
             "sonar": self.sonar,
@@ -119,7 +120,7 @@ class Alarm:
             "metric": settings.metric,
             "layer": settings.layer,
             "condition": self.condition,
-            "text": f"{self.sonar}: {self.name}: {self.condition}",
+            "text": f"{self.sonar}{channel}: alarm {self.name}: {self.condition}",
             "state": "raised" if self.raised else "pending" if math.isfinite(self.out_since_s) else "ok",
             "silent": self.silent,
             "value": self.value,

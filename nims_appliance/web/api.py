@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from quart import Response, request
+from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
 from .auth import current, needs
 from .bodies import json_answer, read_json
 from .pagesocket import describe_config
-from .state import WebState, describe_track
+from .state import WebState
 
 if TYPE_CHECKING:
     from ..context import Context
-
-MAX_TRACKS = 10_000
-
-
-def _limit(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_TRACKS:
-        raise BadRequest(f"limit: expected a number from 1 to {MAX_TRACKS}, got {text!r}")
-    return int(text)
 
 
 def register(app: QuartTrio, context: Context, state: WebState, version: str) -> None:
@@ -50,18 +40,6 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
     async def get_sonars() -> Response:
         return json_answer({"sonars": [state.describe_sonar(sonar) for sonar in context.sonars.values()]})
 
-    @app.get("/api/v1/tracks")
-    @needs("viewer")
-    async def get_tracks() -> Response:
-        limit = _limit(request.args.get("limit"), 100)
-        live = [
-            {"sonar_id": result.sonar_id, "time_s": result.time_s, **describe_track(track)}
-            for result in state.last_results.values()
-            if result.sonar_id in context.sonars
-            for track in result.tracks
-        ]
-        return json_answer({"live": live, "ended": await _recent_tracks(context, limit)})
-
     @app.get("/api/v1/config")
     @needs("viewer")
     async def get_config() -> Response:
@@ -76,11 +54,3 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
             raise BadRequest('expected {"changes": {"dotted.key": value, ...}}')
         await context.config.change(changes, author=current().author)
         return json_answer({"ok": True, "changes": changes})
-
-
-async def _recent_tracks(context: Context, limit: int) -> list[dict[str, Any]]:
-    archive = getattr(context, "archive", None)
-    if archive is None:
-        return []
-    tracks = await archive.reader.run(archive.reader.recent_tracks, limit)
-    return [track | {"id": str(track["id"])} for track in tracks]  # as live ones: JavaScript has no 64-bit numbers

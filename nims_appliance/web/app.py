@@ -13,8 +13,23 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
 from .. import __version__
+from ..archive import ArchiveError
 from ..errors import NimsError
-from . import access_api, api, auth, bodies, columns_api, echosocket, health_api, livesocket, pagesocket, security
+from . import (
+    access_api,
+    alarms_api,
+    api,
+    auth,
+    bodies,
+    columns_api,
+    echosocket,
+    health_api,
+    livesocket,
+    metrics_api,
+    pagesocket,
+    security,
+    tracks_api,
+)
 from .assets import MOVED, PAGES, Assets, StaticFile
 from .state import WebState
 
@@ -100,7 +115,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
                 response.headers["WWW-Authenticate"] = "Bearer"
             return response
         if isinstance(error, NimsError):
-            return error_response(400, str(error))
+            return error_response(503 if isinstance(error, ArchiveError) else 400, str(error))
         path = request.path if has_request_context() else websocket.path
         log.error("request %s: %s failed", g.get("request_id", ""), path, exc_info=error)
         return error_response(500, "internal error; the appliance's log has the details, under this request's number")
@@ -135,6 +150,9 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
     api.register(app, context, state, __version__)
     health_api.register(app, context, state)
     columns_api.register(app, context)
+    tracks_api.register(app, context, state)
+    metrics_api.register(app, context)
+    alarms_api.register(app, context)
     livesocket.register(app, context, state, viewers)
     echosocket.register(app, context, state)
     pagesocket.register(app, context)

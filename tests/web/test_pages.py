@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -93,28 +92,6 @@ async def test_a_file_whose_name_is_not_utf8_hides_no_page(context: Context, ser
     async with browsing(serve, context) as client:
         for path in ("/healthz", "/api/v1/state"):
             assert "there is no file caf?.raw" in (await client.get(path)).text
-
-
-async def test_live_and_ended_tracks_are_told(context: Context, serve, make_result) -> None:
-    class Reader:
-        def recent_tracks(self, limit: int) -> list[dict]:
-            return [{"id": 2**60 + number, "hits": 20} for number in range(limit)]
-
-        async def run(self, query, *args):
-            return query(*args)
-
-    context.archive = SimpleNamespace(reader=Reader())  # type: ignore[assignment]
-    async with browsing(serve, context) as client:
-        while not context.results.subscribers:
-            await trio.sleep(0.01)
-        context.results.publish(make_result(3))
-        tracks = (await client.get("/api/v1/tracks?limit=2")).json()
-        assert [track["id"] for track in tracks["live"]] == [str(2**62 + 5)]
-        assert [track["id"] for track in tracks["ended"]] == [str(2**60), str(2**60 + 1)]
-        for limit in ("0", "-1", "x", "99999999"):
-            answer = await client.get(f"/api/v1/tracks?limit={limit}")
-            assert answer.status_code == 400
-            assert "limit" in answer.json()["error"]
 
 
 async def test_the_configuration_is_read_and_changed_over_the_api(context: Context, serve, operator) -> None:
