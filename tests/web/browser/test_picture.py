@@ -26,7 +26,8 @@ def open_live(open_page, server, renderer: str = "webgl2", **options: Any) -> Pa
 
 
 def hide_overlay(page: Page, hidden: bool = True) -> None:
-    page.evaluate("(hidden) => { for (const part of document.querySelectorAll('.overlay, .colours')) part.hidden = hidden; }", hidden)
+    over = "document.querySelectorAll('.overlay, .colours')"
+    page.evaluate(f"(hidden) => {{ for (const part of {over}) part.hidden = hidden; }}", hidden)
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)

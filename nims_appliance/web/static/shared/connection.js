@@ -13,6 +13,7 @@
  * @property {number} received_utc_s
  * @property {number} rows
  * @property {number} columns
+ * @property {number} reduction
  * @property {number} db_min
  * @property {number} db_max
  * @property {number} low_db
