@@ -4,10 +4,12 @@
 Images are float32, shape (samples, beams), C order.
 """
 
-from libc.math cimport log
+from libc.math cimport NAN, log, sqrt
 from libc.stdlib cimport free, malloc
 
 import numpy as np
+
+from .scan cimport next_above
 
 cdef extern from *:
     """
@@ -39,22 +41,12 @@ cdef extern from *:
             ratio[i] = finite < most ? finite : most;
         }
     }
-
-    /* Whether any of the cells is above the threshold: lets whole stretches of noise be passed over. */
-    NIMS_DETECT_CLONES static int nims_detect_any(const float *restrict row, long count, float threshold)
-    {
-        int any = 0;
-        for (long i = 0; i < count; i++)
-            any |= row[i] > threshold;
-        return any;
-    }
     """
     void nims_detect_row(
         const float *power, float *mean, float *ratio, const float *scale, float *sums, long count, float gain,
         float floor, float share, float held_share, float held_above, float clip, float inverse_clipped_mean,
         float most,
     ) noexcept nogil
-    int nims_detect_any(const float *row, long count, float threshold) noexcept nogil
 
 PEAK = np.dtype([("row", "f8"), ("column", "f8"), ("value", "f8"), ("peak_row", "i4"), ("peak_column", "i4")])
 """A local maximum, as `find_peaks` returns it; row and column are between cells."""
@@ -138,6 +130,82 @@ def normalise(
     free(line)
 
 
+def raise_level(const float[:, ::1] sums, float[:, ::1] level, float[:, ::1] scale, float share):
+    """Learn the local level of the noise from the blocks around each, and fill the scale that a ping is judged by.
+
+    Args:
+      sums: as `normalise` has left it; outside the picture the nearest block counts.
+      level: running mean of the surroundings, moved by `share` towards those of this ping; kept in 0.1..1000.
+      scale: written: the level, the surroundings of this ping where they are much greater, and at least 1.
+
+    The surroundings are the greater of two means: the eight neighbours; the two nearer and two farther blocks of one
+    bearing. The middle block, where an animal would be, is left out. At long range a beam is wider than many a cloud of
+    bubbles: there only the cells of the same bearing tell.
+    """
+    cdef Py_ssize_t rows = sums.shape[0], columns = sums.shape[1], r, c, up, down, left, right
+    _check(level.shape[0] == rows and level.shape[1] == columns, "level: expected the shape of sums")
+    _check(scale.shape[0] == rows and scale.shape[1] == columns, "scale: expected the shape of sums")
+    cdef float around, along
+    with nogil:
+        for r in range(rows):
+            up, down = max(r - 1, 0), min(r + 1, rows - 1)
+            for c in range(columns):
+                left, right = max(c - 1, 0), min(c + 1, columns - 1)
+                around = (
+                    sums[up, left] + sums[up, c] + sums[up, right] + sums[r, left] + sums[r, right]
+                    + sums[down, left] + sums[down, c] + sums[down, right]
+                ) / 8
+                along = (sums[max(r - 2, 0), c] + sums[up, c] + sums[down, c] + sums[min(r + 2, rows - 1), c]) / 4
+                around = max(around, along)
+                level[r, c] = min(max(level[r, c] + share * (around - level[r, c]), <float>0.1), <float>1e3)
+                # a burst shows at once, in a level that is itself uncertain by about a sixth; hence the allowance
+                scale[r, c] = max(max(level[r, c], around / <float>1.6), <float>1.0)
+
+
+def neighbours(const float[:, ::1] ratio, Py_ssize_t step, float most):
+    """Return the correlation of cells with the next sample and with the next beam; NaN where it cannot be told.
+
+    Args:
+      ratio: values above `most` count as that.
+      step: of so many rows one is looked at, with the next.
+    """
+    cdef Py_ssize_t rows = ratio.shape[0], columns = ratio.shape[1], row, column, n
+    _check(step > 0, "step: expected at least 1")
+    cdef double along[6]
+    cdef double across[6]
+    cdef double a
+    cdef int i
+    for i in range(6):
+        along[i] = across[i] = 0
+    with nogil:
+        for n in range((rows + step - 1) // step):
+            row = n * step
+            for column in range(columns):
+                a = min(ratio[row, column], most)
+                if row + 1 < rows:
+                    _pair(along, a, min(ratio[row + 1, column], most))
+                if column + 1 < columns:
+                    _pair(across, a, min(ratio[row, column + 1], most))
+    return _correlation(along), _correlation(across)
+
+
+cdef inline void _pair(double *sums, double a, double b) noexcept nogil:
+    sums[0] += 1
+    sums[1] += a
+    sums[2] += b
+    sums[3] += a * a
+    sums[4] += b * b
+    sums[5] += a * b
+
+
+cdef double _correlation(const double *sums) noexcept:
+    cdef double n = sums[0], power
+    if n < 100:
+        return NAN
+    power = (sums[3] / n - (sums[1] / n) ** 2) * (sums[4] / n - (sums[2] / n) ** 2)
+    return (sums[5] / n - sums[1] / n * sums[2] / n) / sqrt(power) if power > 0 else NAN
+
+
 cdef double _vertex(double before, double at, double after) noexcept nogil:
     """Return where the parabola through the logarithms of three neighbours has its top, -0.5..0.5 from the middle one.
 
@@ -174,9 +242,9 @@ def find_peaks(
     Returns: structured array of dtype PEAK in the order of rows, `value` relative to the local level; and whether
     there were more than `most`.
 
-    4 bytes are read per cell; stretches of 64 cells without anything are passed over at the speed of memory.
+    4 bytes are read per cell; stretches of noise are passed over at the speed of memory.
     """
-    cdef Py_ssize_t rows = ratio.shape[0], columns = ratio.shape[1], row, column, start, stop, i, j, count = 0
+    cdef Py_ssize_t rows = ratio.shape[0], columns = ratio.shape[1], row, column, i, j, count = 0
     _check(block_rows > 0 and block_columns > 0 and rows > 0 and columns > 0, "expected cells and blocks")
     _check(scale.shape[0] == (rows + block_rows - 1) // block_rows, "scale: expected one value per block")
     _check(scale.shape[1] == (columns + block_columns - 1) // block_columns, "scale: expected one value per block")
@@ -189,214 +257,38 @@ def find_peaks(
     cdef bint more = False
     with nogil:
         for row in range(rows):
-            if more:
-                break
-            for start in range(0, columns, 64):
-                stop = min(start + 64, columns)
-                if not nims_detect_any(&ratio[row, start], stop - start, <float>lowest):
+            column = -1
+            while not more:
+                column = next_above(&ratio[row, 0], column + 1, columns, <float>lowest)
+                if column == columns:
+                    break
+                value = ratio[row, column]
+                level = scale[row // block_rows, column // block_columns]
+                if not value > threshold * level:
                     continue
-                for column in range(start, stop):
-                    value = ratio[row, column]
-                    level = scale[row // block_rows, column // block_columns]
-                    if not value > threshold * level:
-                        continue
-                    greatest = True
-                    for i in range(max(0, row - reach_rows), min(rows, row + reach_rows + 1)):
-                        for j in range(max(0, column - reach_columns), min(columns, column + reach_columns + 1)):
-                            if ratio[i, j] > value or (ratio[i, j] == value and (i < row or (i == row and j < column))):
-                                greatest = False
-                                break
-                        if not greatest:
+                greatest = True
+                for i in range(max(0, row - reach_rows), min(rows, row + reach_rows + 1)):
+                    for j in range(max(0, column - reach_columns), min(columns, column + reach_columns + 1)):
+                        if ratio[i, j] > value or (ratio[i, j] == value and (i < row or (i == row and j < column))):
+                            greatest = False
                             break
                     if not greatest:
-                        continue
-                    if count == most:
-                        more = True
                         break
-                    out[count].peak_row = <int>row
-                    out[count].peak_column = <int>column
-                    out[count].value = value / level
-                    out[count].row = row
-                    out[count].column = column
-                    if 0 < row < rows - 1:
-                        out[count].row += _vertex(ratio[row - 1, column], value, ratio[row + 1, column])
-                    if 0 < column < columns - 1:
-                        out[count].column += _vertex(ratio[row, column - 1], value, ratio[row, column + 1])
-                    count += 1
-                if more:
+                if not greatest:
+                    continue
+                if count == most:
+                    more = True
                     break
+                out[count].peak_row = <int>row
+                out[count].peak_column = <int>column
+                out[count].value = value / level
+                out[count].row = row
+                out[count].column = column
+                if 0 < row < rows - 1:
+                    out[count].row += _vertex(ratio[row - 1, column], value, ratio[row + 1, column])
+                if 0 < column < columns - 1:
+                    out[count].column += _vertex(ratio[row, column - 1], value, ratio[row, column + 1])
+                count += 1
+            if more:
+                break
     return result[:count].copy(), more
-
-
-GROUP = np.dtype(
-    [
-        ("cells", "i4"),
-        ("first_row", "i4"),
-        ("last_row", "i4"),
-        ("first_column", "i4"),
-        ("last_column", "i4"),
-        ("peak_row", "i4"),
-        ("peak_column", "i4"),
-        ("padding", "i4"),
-        ("row", "f8"),  # centroid, weighted by intensity
-        ("column", "f8"),
-        ("row_variance", "f8"),  # weighted second moment about the centroid
-        ("column_variance", "f8"),
-        ("total", "f8"),  # sum of the intensity
-        ("peak", "f8"),  # largest statistic
-    ]
-)
-"""One group of 8-connected cells, as `group_cells` returns it."""
-
-cdef struct Group:
-    int cells
-    int first_row
-    int last_row
-    int first_column
-    int last_column
-    int peak_row
-    int peak_column
-    int padding
-    double row
-    double column
-    double row_variance
-    double column_variance
-    double total
-    double peak
-
-cdef struct Run:
-    int row
-    int first
-    int last
-    int parent
-
-
-cdef int _root(Run *runs, int index) noexcept nogil:
-    while runs[index].parent != index:
-        runs[index].parent = runs[runs[index].parent].parent
-        index = runs[index].parent
-    return index
-
-
-cdef int _find_runs(const float *image, int rows, int columns, float threshold, Run *runs, int capacity) noexcept nogil:
-    """Fill `runs` with the stretches of cells above the threshold, joined to those they touch in the row before.
-
-    Returns their number, or -1 when there are more than `capacity`.
-    """
-    cdef int count = 0, row, column, previous = 0, previous_end = 0, row_start, candidate, a, b
-    cdef const float *line
-    for row in range(rows):
-        line = image + <Py_ssize_t>row * columns
-        row_start = count
-        candidate = previous
-        column = 0
-        while column < columns:
-            if not line[column] > threshold:
-                column += 1
-                if column % 64 == 0 and column < columns:
-                    while column + 64 <= columns and not nims_detect_any(line + column, 64, threshold):
-                        column += 64
-                continue
-            if count == capacity:
-                return -1
-            runs[count].row = row
-            runs[count].first = column
-            while column < columns and line[column] > threshold:
-                column += 1
-            runs[count].last = column - 1
-            runs[count].parent = count
-            # runs of the row before that end left of this one (diagonals included) cannot touch later ones either
-            while candidate < previous_end and runs[candidate].last < runs[count].first - 1:
-                candidate += 1
-            a = candidate
-            while a < previous_end and runs[a].first <= runs[count].last + 1:
-                b = _root(runs, a)
-                runs[b].parent = _root(runs, count)
-                a += 1
-            count += 1
-        previous, previous_end = row_start, count
-    return count
-
-
-def group_cells(const float[:, ::1] statistic, const float[:, ::1] intensity, float threshold, int max_runs=200_000):
-    """Return the groups of 8-connected cells whose `statistic` is above `threshold`; NaN is below.
-
-    Args:
-      statistic, intensity: float32, shape (samples, beams).
-      max_runs: a ping with more stretches of cells above the threshold is flooded.
-
-    Returns: structured array of dtype GROUP, or None when the ping is flooded.
-
-    One pass over the statistic (4 bytes read per cell); intensity is read only inside groups.
-    """
-    cdef int rows = <int>statistic.shape[0], columns = <int>statistic.shape[1], count, groups = 0, i, j, column
-    if intensity.shape[0] != rows or intensity.shape[1] != columns:
-        given = (intensity.shape[0], intensity.shape[1])
-        raise ValueError(f"expected intensity of shape {(rows, columns)}, got {given}")
-    cdef Run *runs = <Run *>malloc(max(max_runs, 1) * sizeof(Run))
-    cdef int *label = NULL
-    cdef Group *group
-    cdef Group[::1] out
-    cdef const float *stat = &statistic[0, 0]
-    cdef const float *power = &intensity[0, 0]
-    cdef Py_ssize_t at
-    cdef double w
-    if runs == NULL:
-        raise MemoryError
-    try:
-        with nogil:
-            count = _find_runs(stat, rows, columns, threshold, runs, max_runs)
-        if count < 0:
-            return None
-        label = <int *>malloc(max(count, 1) * sizeof(int))
-        if label == NULL:
-            raise MemoryError
-        for i in range(count):
-            if _root(runs, i) == i:
-                label[i] = groups
-                groups += 1
-        result = np.zeros(groups, GROUP)
-        if groups == 0:
-            return result
-        out = result
-        with nogil:
-            for i in range(groups):
-                out[i].first_row = rows
-                out[i].first_column = columns
-                out[i].last_row = -1
-                out[i].last_column = -1
-                out[i].peak = -1e300
-            for i in range(count):
-                j = label[_root(runs, i)]
-                group = &out[j]
-                group.first_row = min(group.first_row, runs[i].row)
-                group.last_row = max(group.last_row, runs[i].row)
-                group.first_column = min(group.first_column, runs[i].first)
-                group.last_column = max(group.last_column, runs[i].last)
-                for column in range(runs[i].first, runs[i].last + 1):
-                    at = <Py_ssize_t>runs[i].row * columns + column
-                    w = power[at] if power[at] > 0 else 0.0
-                    group.cells += 1
-                    group.total += w
-                    group.row += w * runs[i].row
-                    group.column += w * column
-                    group.row_variance += w * runs[i].row * runs[i].row
-                    group.column_variance += w * column * <double>column
-                    if stat[at] > group.peak:
-                        group.peak = stat[at]
-                        group.peak_row = runs[i].row
-                        group.peak_column = column
-            for i in range(groups):
-                group = &out[i]
-                if group.total > 0:
-                    group.row /= group.total
-                    group.column /= group.total
-                    group.row_variance = max(0.0, group.row_variance / group.total - group.row * group.row)
-                    group.column_variance = max(0.0, group.column_variance / group.total - group.column * group.column)
-                else:
-                    group.row = group.peak_row
-                    group.column = group.peak_column
-        return result
-    finally:
-        free(runs)
-        free(label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from nims_ext.detect import normalise
+from nims_ext.detect import normalise, raise_level
 
 CLIP = 4.0
 """A cell teaches the background no more than this many times its mean, so that no animal lifts it by much."""
@@ -66,10 +66,10 @@ class Background:
         self.ratio = np.ones(shape, np.float32)
 
     def probes(self, intensity: np.ndarray) -> np.ndarray:
-        """Return a sparse sample of the ping's cells, spread over the whole picture."""
+        """Return a sparse sample of the ping's cells, spread over the whole picture; a copy."""
         stride = max(1, intensity.size // MOST_PROBES)
         stride += 1 - math.gcd(stride, 2) % 2  # odd strides visit all columns of the usual even numbers of beams
-        return intensity.reshape(-1)[::stride]
+        return intensity.reshape(-1)[::stride].copy()
 
     def update(self, intensity: np.ndarray, interval_s: float, held_above: float) -> None:
         """Compare a ping with the background (`ratio`, `scale`), then learn it.
@@ -83,9 +83,8 @@ class Background:
             self.mean = _smooth(intensity, self.block)
         probes, learnt = self.probes(intensity), self.probes(self.mean)
         floor = 1e-4 * float(np.mean(learnt))
-        middle = float(np.nanmedian(probes / np.maximum(learnt, max(floor, 1e-30)))) / math.log(2)
-        changed = self.pings > 0 and not 1 / GAIN_CHANGE < middle < GAIN_CHANGE and middle > 0
-        self.gain_db = 10 * math.log10(middle) if changed else 0.0
+        gain = _gain(probes / np.maximum(learnt, max(floor, 1e-30))) if self.pings else 1.0
+        self.gain_db = 10 * math.log10(gain)
         fading = -math.expm1(-interval_s / self._memory_s)
         share = max(1.0 / (self.pings + 2), fading)
         normalise(
@@ -95,7 +94,7 @@ class Background:
             self._level,
             self._sums,
             *self.block,
-            gain=middle if changed else 1.0,
+            gain=gain,
             floor=max(floor, 1e-30),
             share=share,
             held_share=HELD * share,
@@ -104,11 +103,17 @@ class Background:
             inverse_clipped_mean=UNBIASED,
         )
         self.pings += 1
-        around = _ring(self._sums)
-        self._level += np.float32(-math.expm1(-interval_s / SCALE_S)) * (around - self._level)
-        np.clip(self._level, 0.1, 1e3, out=self._level)
-        # a burst shows at once, in a level that is itself uncertain by about a sixth; hence the allowance
-        self.scale = np.maximum(np.maximum(self._level, around / 1.6), 1.0).astype(np.float32)
+        raise_level(self._sums, self._level, self.scale, -math.expm1(-interval_s / SCALE_S))
+
+
+def _gain(ratio: np.ndarray) -> float:
+    """Return by how much a sample of cells over their background is brighter as a whole; 1 where it hardly is."""
+    low, high = math.log(2) / GAIN_CHANGE, math.log(2) * GAIN_CHANGE  # the median of exponential noise is ln 2
+    # that the median lies between them is told by counting, which is ten times faster than finding it
+    if min(np.count_nonzero(ratio > low), np.count_nonzero(ratio < high)) > len(ratio) / 2:
+        return 1.0
+    middle = float(np.nanmedian(ratio)) / math.log(2)
+    return middle if middle > 0 and not 1 / GAIN_CHANGE < middle < GAIN_CHANGE else 1.0
 
 
 def _smooth(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
@@ -119,19 +124,3 @@ def _smooth(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     padded = np.pad(finite, ((0, high * block[0] - rows), (0, wide * block[1] - columns)), mode="edge")
     means = padded.reshape(high, block[0], wide, block[1]).mean(axis=(1, 3))
     return np.ascontiguousarray(np.repeat(np.repeat(means, block[0], 0), block[1], 1)[:rows, :columns], np.float32)
-
-
-def _ring(blocks: np.ndarray) -> np.ndarray:
-    """Return the level around each block: of the eight neighbours, or of the two nearer and two farther if greater.
-
-    The middle block, where an animal would be, is left out. At long range a beam is wider than many a cloud of bubbles:
-    there only the cells of the same bearing tell.
-    """
-    rows, columns = blocks.shape
-    padded = np.pad(blocks, 2, mode="edge")
-    wide = padded[1:-1, 1:-1]
-    across = wide[:, :columns] + wide[:, 1 : 1 + columns] + wide[:, 2 : 2 + columns]
-    eight = (across[:rows] + across[1 : 1 + rows] + across[2 : 2 + rows] - blocks) / 8
-    tall = padded[:, 2:-2]
-    four = (tall[:rows] + tall[1 : 1 + rows] + tall[3 : 3 + rows] + tall[4 : 4 + rows]) / 4
-    return np.maximum(eight, four)

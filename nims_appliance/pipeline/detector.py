@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from nims_ext.detect import find_peaks, group_cells
+from nims_ext.detect import find_peaks
+from nims_ext.group import group_cells
 
 from ..frame import Frame
 from ..settings import SonarSettings
@@ -71,7 +72,7 @@ class AdaptiveDetector:
         if self._last_probes is not None and np.array_equal(probes, self._last_probes):
             self._notes.append("frozen picture")
             return none
-        self._last_probes = probes.copy()
+        self._last_probes = probes
 
         threshold = self._tail.height(self._settings.false_alarms_per_ping)
         self._background.update(frame.intensity, interval_s, threshold)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from nims_ext.detect import neighbours
 
 from ..frame import Frame
 from ..settings import DetectorSettings
@@ -35,11 +36,9 @@ class PointSpread:
 
     def learn(self, ratio: np.ndarray, interval_s: float) -> None:
         """Learn from one normalised ping; the first pings, whose background is unsure, count little."""
-        rows = ratio[:: max(1, len(ratio) // 48)]
-        columns = ratio[:, :: max(1, ratio.shape[1] // 16)]
         self._pings += 1
         share = max(1.0 / self._pings, -math.expm1(-interval_s / 20.0))
-        new = np.array([_correlation(columns[:-1], columns[1:]), _correlation(rows[:, :-1], rows[:, 1:])])
+        new = np.array(neighbours(ratio, max(1, len(ratio) // 48), 6.0))
         self._correlation += share * (np.nan_to_num(new) - self._correlation)
         if self._pings < 20:
             return
@@ -48,15 +47,6 @@ class PointSpread:
     def reach(self) -> tuple[int, int]:
         """Return within how many samples and beams two maxima are of one echo."""
         return max(1, round(1.5 * self.samples)), max(1, round(1.5 * self.beams))
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    if a.size < 100:
-        return math.nan
-    a, b = np.minimum(a, 6.0), np.minimum(b, 6.0)
-    a, b = a - a.mean(), b - b.mean()
-    power = float(np.sqrt((a * a).mean() * (b * b).mean()))
-    return float((a * b).mean()) / power if power > 0 else math.nan
 
 
 def _spread(correlation: float) -> float:
@@ -151,7 +141,7 @@ class Geometry:
         order = np.argsort(of_group)
         found = np.minimum(np.searchsorted(of_group, place, sorter=order), len(groups) - 1)
         group = groups[order[found]]
-        same = of_group[order[found]] == place
+        same = np.flatnonzero(of_group[order[found]] == place)
         group = group[same]
         step_m, step_rad = self._step_m[group["peak_row"]], self._step_rad[group["peak_column"]]
         width = step_rad * out["range_m"][same]

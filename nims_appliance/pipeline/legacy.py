@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from nims_ext.detect import group_cells
+from nims_ext.group import group_cells
 
 from ..frame import Frame
 from ..settings import SonarSettings

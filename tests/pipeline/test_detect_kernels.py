@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from nims_ext.detect import find_peaks, group_cells, normalise
+from nims_ext.detect import find_peaks, neighbours, normalise, raise_level
+from nims_ext.group import group_cells
+
+from nims_appliance.pipeline.background import GAIN_CHANGE, _gain
 
 images = arrays.arrays(
     np.float32,
@@ -131,12 +136,55 @@ def test_normalise_is_the_plain_arithmetic(shape: tuple[int, int]) -> None:
         assert sums[r, c] == pytest.approx(seen[4 * r : 4 * r + 4, 3 * c : 3 * c + 3].mean(), rel=1e-5)
 
 
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 9))
+def test_local_level_is_that_of_the_blocks_around(seed: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    sums, level = rng.exponential(3, (2, rows, columns)).astype(np.float32)
+    expected, scale = level.astype(float), np.empty_like(level)
+    padded = np.pad(sums.astype(float), 2, mode="edge")
+    around = np.empty((rows, columns))
+    for r, c in np.ndindex(rows, columns):
+        block = padded[r : r + 5, c : c + 5]
+        around[r, c] = max((block[1:4, 1:4].sum() - block[2, 2]) / 8, (block[:, 2].sum() - block[2, 2]) / 4)
+    expected = np.clip(expected + 0.2 * (around - expected), 0.1, 1e3)
+    raise_level(sums, level, scale, 0.2)
+    np.testing.assert_allclose(level, expected, rtol=1e-5)
+    np.testing.assert_allclose(scale, np.maximum(np.maximum(expected, around / 1.6), 1.0), rtol=1e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 40), st.integers(2, 40))
+def test_correlation_of_neighbours_is_pearsons(seed: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    ratio = rng.exponential(2, (rows, columns)).astype(np.float32)
+    ratio[1:] += ratio[:-1]
+    clipped = np.minimum(ratio.astype(float), 3.0)
+    for found, a, b in zip(
+        neighbours(ratio, 3, 3.0),
+        (clipped[: rows - 1 : 3], clipped[::3, :-1]),
+        (clipped[1::3][: len(clipped[: rows - 1 : 3])], clipped[::3, 1:]),
+        strict=True,
+    ):
+        expected = np.corrcoef(a.ravel(), b.ravel())[0, 1] if a.size >= 100 else math.nan
+        assert found == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 3.0), st.floats(0, 0.3))
+def test_gain_is_the_median_over_that_of_noise_where_it_has_changed(seed: int, gain: float, missing: float) -> None:
+    rng = np.random.default_rng(seed)
+    ratio = gain * rng.exponential(1, 501).astype(np.float32)
+    ratio[rng.random(501) < missing] = np.nan
+    middle = np.nanmedian(ratio) / math.log(2)
+    assert _gain(ratio) == pytest.approx(1.0 if 1 / GAIN_CHANGE < middle < GAIN_CHANGE else middle)
+
+
 def test_kernels_refuse_arrays_that_do_not_fit() -> None:
     image, small = np.ones((4, 4), np.float32), np.ones((3, 4), np.float32)
     with pytest.raises(ValueError, match="expected intensity of shape"):
         group_cells(image, small, 1.0)
     with pytest.raises(ValueError, match="scale: expected one value per block"):
         find_peaks(image, image, 2, 2, 1.0, 1, 1)
+    with pytest.raises(ValueError, match="level: expected the shape of sums"):
+        raise_level(image, small, image, 0.1)
     with pytest.raises(ValueError, match="mean: expected the shape of intensity"):
         normalise(
             image, small, image, image, image, 1, 1, gain=1, floor=0, share=0, held_share=0, held_above=1, clip=4,
