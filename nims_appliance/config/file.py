@@ -46,6 +46,15 @@ def set_aside(path: Path) -> None:
 
 
 def write_overrides(path: Path, text: str) -> None:
+    """Replace the content of overrides.yaml at once, under its header.
+
+    Raises:
+      ConfigError: it cannot be written; the file is as it was.
+    """
+    replace_file(path, (HEADER + text).encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
     """Replace a file's content at once: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
@@ -55,8 +64,8 @@ def write_overrides(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(HEADER + text)
+            with temporary.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

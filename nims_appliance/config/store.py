@@ -22,6 +22,7 @@ from ..errors import ConfigError
 from ..settings import ApplianceSettings, SonarSettings
 from .build import Built, Layer, build, plain
 from .file import HEADER, read_config_file, set_aside, write_overrides
+from .history import Entry, History, Row
 from .schema import make_schema, restart_of
 from .yaml import MAX_DEPTH, dump_document, leaves, merge, parse_scalar, read_document
 
@@ -46,6 +47,25 @@ class ConfigChange:
     after: ApplianceSettings
 
 
+class ChangeError(ConfigError):
+    """A change that is refused."""
+
+    def __init__(self, text: str, problems: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.problems = dict(problems)
+        """What is wrong, by dotted key: that of a setting, or of the section whose settings do not go together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would do."""
+
+    rows: list[dict[str, Any]]
+    """`key`, `old`, `new` (None: there is none), `origin` of the new value, `restart` ("", "sonar")."""
+    problems: dict[str, str]
+    """Why it is refused, by dotted key; empty: it can be saved."""
+
+
 class ConfigStore:
     """The settings of one appliance. Made by `load`; `change` is for the trio thread only."""
 
@@ -61,6 +81,9 @@ class ConfigStore:
         self._file_errors = errors
         self._overrides_broken = False
         self._lock = trio.Lock()
+        self.history = History(data)
+        """Who changed what; complete from the first start of the appliance on."""
+        self._config_file_seen = _stamp(data / CONFIG_FILE)
         self._use(build(layers, plugins))
 
     def _use(self, built: Built) -> None:
@@ -134,45 +157,146 @@ class ConfigStore:
         """Return the JSON Schema of all settings; see `config_schema.make_schema`."""
         return make_schema(self.plugins.drivers.values())
 
-    async def change(self, changes: Mapping[str, Any], author: str) -> ConfigChange:
+    @property
+    def config_file_edited(self) -> bool:
+        """Whether config.yaml is another than the one that was read at the start; it counts after a restart."""
+        return _stamp(self.data / CONFIG_FILE) != self._config_file_seen
+
+    async def change(
+        self,
+        changes: Mapping[str, Any],
+        author: str,
+        *,
+        source: str = "API",
+        expected: Mapping[str, Any] | None = None,
+    ) -> ConfigChange:
         """Check settings as a whole, save them and put them into effect; all of them or none.
 
         `changes` has dotted keys ("sonars.pen.detector.min_range_m"). None takes a change back: what config.yaml, the
-        profile or the default says counts again. Several at once wait for each other.
+        profile or the default says counts again. Several at once wait for each other. `expected` has the values that
+        the author saw: where another one counts by now, somebody else was faster.
 
         Raises:
           ConfigError: a key or value is wrong, the setting needs a restart of the appliance or is held by the
-            environment or the command line, or overrides.yaml cannot be written. Nothing has changed then.
+            environment or the command line, somebody else was faster, or overrides.yaml cannot be written. Nothing
+            has changed then. A `ChangeError` tells which keys are wrong.
         """
         async with self._lock:
-            config, overrides, *fixed = self._layers
-            changed = Layer(copy.deepcopy(overrides.values), {})
-            for key, value in changes.items():
-                path = _checked_key(key)
-                _check_plain(key, value)
-                for layer in fixed:
-                    if path in layer.places:
-                        raise ConfigError(f"{key}: held by the {layer.places[path]}: change it there")
-                if value is None:
-                    changed.remove(path)
-                else:
-                    changed.set(path, copy.deepcopy(value))
-            self._check_buildable([config, _reread(changed), *fixed])
-            below = plain(build([config], self.plugins).settings)
-            for path, value in list(leaves(changed.values)):
-                # Only differences are kept, so that a later edit of config.yaml is not masked by what never changed.
-                if _same(_get(below, path), value):
-                    changed.remove(path)
-            layers = [config, _reread(changed), *fixed]
-            built = self._check_buildable(layers)
-            self._check_restart(built)
-            await trio.to_thread.run_sync(self._write, dump_document(changed.values))
-            before = self.current
-            self._layers = layers
-            self._use(built)
-            change = ConfigChange(dict(changes), author, before, self.current)
-            self.changes.publish(change)
-            return change
+            return await self._change(changes, author, source, expected or {}, None)
+
+    async def undo(self, number: int, author: str, *, source: str = "API") -> ConfigChange:
+        """Take a change of the history back: checked, saved and noted like any other.
+
+        Raises:
+          ConfigError: as `change`; or there is no such change, or what it changed was changed again since.
+        """
+        async with self._lock:
+            entry = self.history.entry(number)
+            if problem := self.undo_problem(entry):
+                raise ConfigError(f"change {number}: {problem}")
+            back = {row.key: row.override_before for row in entry.rows}
+            return await self._change(back, author, source, {}, number)
+
+    def undo_problem(self, entry: Entry) -> str:
+        """Return why a change cannot be taken back, or ""."""
+        if entry.source not in ("browser", "API"):
+            return f"made in the {entry.source}: change it there"
+        for row in entry.rows:
+            if not _same(self._layers[1].get(_split(row.key)), row.override_after):
+                return f"{row.key} was changed again since"
+        return ""
+
+    def check(self, changes: Mapping[str, Any]) -> Preview:
+        """Return what `change` would do, without doing it."""
+        problems: dict[str, str] = {}
+        built = self._built
+        try:
+            _, built, _ = self._prepare(changes)
+        except ConfigError as error:
+            problems = getattr(error, "problems", {}) or {"": str(error)}
+        before, after = self.values(), plain(built.settings)
+        rows = [
+            {
+                "key": key,
+                "old": _get(before, _split(key)),
+                "new": changes[key] if problems else _get(after, _split(key)),
+                "origin": built.origin(_split(key)),
+                "restart": restart_of(_split(key)),
+            }
+            for key in changes
+        ]
+        return Preview(rows, problems)
+
+    def notice_files(self) -> list[Entry]:
+        """Note in the history what was edited in the files and on the command line since the last start."""
+        return self.history.notice(_places(self._layers))
+
+    async def _change(
+        self, changes: Mapping[str, Any], author: str, source: str, expected: Mapping[str, Any], undoes: int | None
+    ) -> ConfigChange:
+        before_values = self.values()
+        late = {
+            key: f"is {_get(before_values, _split(key))!r} by now, not {value!r}: somebody else changed it"
+            for key, value in expected.items()
+            if key in changes and not _same(_get(before_values, _split(key)), value)
+        }
+        if late:
+            raise ChangeError("; ".join(f"{key}: {text}" for key, text in late.items()), late)
+        layers, built, changed = self._prepare(changes)
+        after_values = plain(built.settings)
+        rows = [
+            Row(
+                key,
+                _get(before_values, path),
+                _get(after_values, path),
+                copy.deepcopy(self._layers[1].get(path)),
+                copy.deepcopy(layers[1].get(path)),
+            )
+            for key, path in ((key, _split(key)) for key in changes)
+        ]
+
+        def save() -> None:
+            self._write(dump_document(changed.values))
+            self.history.add(author, source, rows, undoes)
+            self.history.remember(_places(layers))
+
+        await trio.to_thread.run_sync(save)
+        before = self.current
+        self._layers = layers
+        self._use(built)
+        change = ConfigChange(dict(changes), author, before, self.current)
+        self.changes.publish(change)
+        return change
+
+    def _prepare(self, changes: Mapping[str, Any]) -> tuple[list[Layer], Built, Layer]:
+        """Return the layers that a change leads to, what they make, and the new content of overrides.yaml.
+
+        Raises:
+          ConfigError: the change is refused.
+        """
+        config, overrides, *fixed = self._layers
+        changed = Layer(copy.deepcopy(overrides.values), {})
+        for key, value in changes.items():
+            path = _checked_key(key)
+            _check_plain(key, value)
+            for layer in fixed:
+                if path in layer.places:
+                    text = f"held by the {layer.places[path]}: change it there"
+                    raise ChangeError(f"{key}: {text}", {key: text})
+            if value is None:
+                changed.remove(path)
+            else:
+                changed.set(path, copy.deepcopy(value))
+        self._check_buildable([config, _reread(changed), *fixed])
+        below = plain(build([config], self.plugins).settings)
+        for path, value in list(leaves(changed.values)):
+            # Only differences are kept, so that a later edit of config.yaml is not masked by what never changed.
+            if _same(_get(below, path), value):
+                changed.remove(path)
+        layers = [config, _reread(changed), *fixed]
+        built = self._check_buildable(layers)
+        self._check_restart(built)
+        return layers, built, changed
 
     def _write(self, text: str) -> None:
         if self._overrides_broken:
@@ -184,7 +308,7 @@ class ConfigStore:
         built = build(layers, self.plugins)
         errors = self._file_errors + [str(problem) for problem in built.problems]
         if errors:
-            raise ConfigError("; ".join(errors))
+            raise ChangeError("; ".join(errors), {".".join(problem.path): problem.text for problem in built.problems})
         return built
 
     def _check_restart(self, built: Built) -> None:
@@ -192,7 +316,24 @@ class ConfigStore:
         for path, value in leaves(plain(built.settings)):
             if path[0] != "sonars" and restart_of(path) == "appliance" and not _same(_get(before, path), value):
                 key = ".".join(path)
-                raise ConfigError(f"{key}: takes effect at the start only: set it in {CONFIG_FILE} and restart")
+                text = f"takes effect at the start only: set it in {CONFIG_FILE} and restart"
+                raise ChangeError(f"{key}: {text}", {key: text})
+
+
+def _places(layers: list[Layer]) -> dict[str, dict[str, Any]]:
+    names = (CONFIG_FILE, OVERRIDES_FILE, "environment", "command line")
+    return {
+        name: {".".join(path): value for path, value in leaves(layer.values)}
+        for name, layer in zip(names, layers, strict=True)
+    }
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _environment_layer(environ: Mapping[str, str], below: dict[str, Any], warnings: list[str]) -> Layer:
