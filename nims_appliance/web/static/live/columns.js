@@ -1,6 +1,6 @@
 // The last minutes of a sonar as columns, one a ping: of a single beam its samples, of many the strongest in each row.
 
-import { sameAxes } from "./mesh.js";
+import { rowAt } from "./mesh.js";
 
 /**
  * @typedef {import("../shared/connection.js").Picture} Picture
@@ -8,12 +8,17 @@ import { sameAxes } from "./mesh.js";
  * @typedef {{frame: number, time_s: number, received_utc_s: number}} ColumnPing
  */
 
-/** Columns that are kept. One place more stays free: it repeats the newest, so that nothing old shines in at its edge. */
+/** Columns of the ring. One of them repeats the newest, so that nothing old shines in at its edge. */
 export const KEPT_COLUMNS = 2048;
+const MOST_ROWS = 512;
+const SAME_RANGE = 0.02; // of the range: a smaller picture of a ping ends within so much of the large one
 const LEVEL_FOLLOWS = 0.05;
 
 export class ColumnStore {
-  /** @type {PictureHead | null} of the newest column; its db_min and db_max hold for all columns */
+  /**
+   * Of the newest column, as all columns are kept: their rows, and what their bytes stand for.
+   * @type {PictureHead | null}
+   */
   head = null;
   /** The ring, column after column: that of ping number n (counted from the first) lies at n mod KEPT_COLUMNS. */
   bytes = new Uint8Array(0);
@@ -35,36 +40,42 @@ export class ColumnStore {
    * Takes a ping; false when it is there already: after a lost connection the last minutes are sent again.
    * @param {Picture} picture
    */
-  add({ head, bytes }) {
-    const last = this.pings.at(-1);
+  add(picture) {
+    const { head } = picture;
+    const last = this.pings[this.pings.length - 1];
     if (last && head.frame <= last.frame && head.received_utc_s <= last.received_utc_s) return false;
     // Another range or another run of the sonar: columns beside each other would not fit.
-    if (!last || head.frame <= last.frame || !sameRows(this.head, head)) this.#begin(head);
-    if (this.head && (this.head.db_min !== head.db_min || this.head.db_max !== head.db_max)) this.#quantiseAnew(head);
-    const { rows, columns } = head;
-    const at = (this.count % KEPT_COLUMNS) * rows;
-    strongest(bytes, rows, columns, this.bytes, at);
-    this.bytes.copyWithin(((this.count + 1) % KEPT_COLUMNS) * rows, at, at + rows);
-    if (columns > 1) this.#follow(head, at);
-    this.head = head;
-    this.pings.push({ frame: head.frame, time_s: head.time_s, received_utc_s: head.received_utc_s });
-    if (this.pings.length > KEPT_COLUMNS - 1) this.pings.shift();
-    this.count++;
+    if (!this.head || !last || head.frame <= last.frame || !sameRanges(this.head, head)) this.#begin(head);
+    const at = this.#append(picture);
+    if (head.columns > 1) this.#follow(head, at);
     return true;
   }
 
   /**
-   * Takes the pings before those that are there, as the appliance has kept them.
-   * @param {Picture[]} past oldest first, of one column each
+   * Takes pings that this page has not seen, wherever they belong. True: there were some.
+   * @param {Picture[]} others oldest first, of one column each
    */
-  addPast(past) {
+  merge(others) {
+    const { head } = this;
+    const known = new Set(this.pings.map(({ frame }) => frame));
+    const missing = others.filter((other) => !known.has(other.head.frame) && (!head || sameRanges(head, other.head)));
+    if (!missing.length) return false;
     const own = this.pings.map((ping, i) => this.#copy(ping, this.first + i));
-    const first = own[0]?.head.frame ?? Infinity;
-    const older = past.filter(({ head }) => head.frame < first && (!this.head || sameRows(this.head, head)));
-    if (!older.length) return;
-    this.head = null;
-    this.pings = [];
-    for (const picture of [...older, ...own]) this.add(picture);
+    const all = [...missing, ...own].sort((a, b) => a.head.frame - b.head.frame);
+    const [low, shownLow] = [this.#low, this.#shownLow];
+    this.#begin(head ?? all[all.length - 1].head);
+    for (const picture of all) this.#append(picture, head);
+    [this.#low, this.#shownLow] = [low, shownLow];
+    return true;
+  }
+
+  /** The frame from which on columns may be missing. */
+  firstGap() {
+    const { pings } = this;
+    // Pictures of a sonar that pings faster than they are drawn leave out some; a real gap is longer than the others.
+    const usual = pings.length > 2 ? (pings[pings.length - 1].frame - pings[0].frame) / (pings.length - 1) : Infinity;
+    for (let i = 1; i < pings.length; i++) if (pings[i].frame - pings[i - 1].frame > usual) return pings[i - 1].frame + 1;
+    return 0;
   }
 
   /** The levels for dark and bright. The strongest of many beams lie over what is proposed for all of their cells. */
@@ -99,33 +110,50 @@ export class ColumnStore {
 
   /** @param {PictureHead} head */
   #begin(head) {
-    this.bytes = new Uint8Array(KEPT_COLUMNS * head.rows);
+    // As many rows as the largest picture of a ping has; a slow viewer may be sent smaller ones now and then.
+    const rows = Math.min(MOST_ROWS, head.rows * (head.reduction ?? 1));
+    this.head = { ...head, rows, range_m: undefined }; // rows are equally spaced, whatever those of the sonar are
+    this.bytes = new Uint8Array(KEPT_COLUMNS * rows);
     this.pings = [];
     this.count = 0;
-    this.head = null;
     this.#low = this.#shownLow = NaN;
     this.version++;
   }
 
-  /** @param {PictureHead} head with other limits of dB */
-  #quantiseAnew(head) {
-    const old = /** @type {PictureHead} */ (this.head);
-    const steps = 255 / (head.db_max - head.db_min);
-    const table = new Uint8ClampedArray(256);
-    for (let byte = 1; byte < 256; byte++) {
-      table[byte] = (old.db_min + (byte * (old.db_max - old.db_min)) / 255 - head.db_min) * steps;
+  /**
+   * Adds a column as the newest; returns where its bytes lie.
+   * @param {Picture} picture
+   * @param {PictureHead | null} scale whose dB all bytes shall stand for; null: those of the picture
+   */
+  #append({ head, bytes }, scale = null) {
+    const kept = /** @type {PictureHead} */ (this.head);
+    const { rows } = kept;
+    const { db_min, db_max } = scale ?? head;
+    if (kept.db_min !== db_min || kept.db_max !== db_max) {
+      requantise(this.bytes, kept, { db_min, db_max });
+      this.version++;
     }
-    for (let i = 0; i < this.bytes.length; i++) this.bytes[i] = table[this.bytes[i]];
-    this.version++;
+    const at = (this.count % KEPT_COLUMNS) * rows;
+    const column = this.bytes.subarray(at, at + rows);
+    strongest(bytes, head, kept, column);
+    if (head.db_min !== db_min || head.db_max !== db_max) requantise(column, head, { db_min, db_max });
+    this.bytes.copyWithin(((this.count + 1) % KEPT_COLUMNS) * rows, at, at + rows);
+    const { range_first_m, range_last_m } = kept;
+    this.head = { ...(scale ?? head), rows, range_first_m, range_last_m, range_m: undefined, db_min, db_max };
+    this.pings.push({ frame: head.frame, time_s: head.time_s, received_utc_s: head.received_utc_s });
+    if (this.pings.length > KEPT_COLUMNS - 1) this.pings.shift();
+    this.count++;
+    return at;
   }
 
   /**
    * @param {PictureHead} head
    * @param {number} at of the newest column
    */
-  #follow(head, at) {
-    const sorted = this.bytes.slice(at, at + head.rows).sort();
-    const median = head.db_min + (sorted[head.rows >> 1] * (head.db_max - head.db_min)) / 255;
+  #follow({ db_min, db_max }, at) {
+    const rows = /** @type {PictureHead} */ (this.head).rows;
+    const sorted = this.bytes.slice(at, at + rows).sort();
+    const median = db_min + (sorted[rows >> 1] * (db_max - db_min)) / 255;
     const jump = Number.isNaN(this.#low) || Math.abs(median - this.#low) > 12;
     this.#low = jump ? median : this.#low + LEVEL_FOLLOWS * (median - this.#low);
     if (!(Math.abs(this.#low - this.#shownLow) < 1)) this.#shownLow = Math.round(this.#low);
@@ -133,28 +161,46 @@ export class ColumnStore {
 }
 
 /**
- * @param {PictureHead | null} a
+ * @param {PictureHead} a
  * @param {PictureHead} b
  */
-function sameRows(a, b) {
-  return a === b || (a !== null && sameAxes({ ...a, columns: 1, bearing_rad: [], beam_width_rad: 0, kind: "fan" }, {
-    ...b, columns: 1, bearing_rad: [], beam_width_rad: 0, kind: "fan",
-  }));
+function sameRanges(a, b) {
+  const most = SAME_RANGE * (a.range_last_m - a.range_first_m);
+  return Math.abs(a.range_first_m - b.range_first_m) < most && Math.abs(a.range_last_m - b.range_last_m) < most;
 }
 
 /**
- * The largest of each row.
- * @param {Uint8Array} cells rows x columns
- * @param {number} rows
- * @param {number} columns
- * @param {Uint8Array} out
- * @param {number} at
+ * @param {Uint8Array} bytes
+ * @param {{db_min: number, db_max: number}} from what they stand for
+ * @param {{db_min: number, db_max: number}} to what they shall stand for
  */
-function strongest(cells, rows, columns, out, at) {
-  let cell = 0;
-  for (let row = 0; row < rows; row++) {
+function requantise(bytes, from, to) {
+  const steps = 255 / (to.db_max - to.db_min);
+  const table = new Uint8ClampedArray(256);
+  for (let byte = 1; byte < 256; byte++) {
+    table[byte] = (from.db_min + (byte * (from.db_max - from.db_min)) / 255 - to.db_min) * steps;
+  }
+  for (let i = 0; i < bytes.length; i++) bytes[i] = table[bytes[i]];
+}
+
+/**
+ * The strongest of all beams, in each row of a store.
+ * @param {Uint8Array} cells
+ * @param {PictureHead} head of the cells
+ * @param {PictureHead} kept
+ * @param {Uint8Array} out
+ */
+function strongest(cells, head, kept, out) {
+  const { rows, columns } = head;
+  const step_m = (kept.range_last_m - kept.range_first_m) / kept.rows;
+  for (let row = 0; row < kept.rows; row++) {
+    // A picture with rows of another size or spacing is read where its ranges lie.
+    const equal = rows === kept.rows && !head.range_m;
+    const from = equal ? row : Math.floor(rowAt(head, kept.range_first_m + (row + 0.5) * step_m));
     let most = 0;
-    for (const end = cell + columns; cell < end; cell++) if (cells[cell] > most) most = cells[cell];
-    out[at + row] = most;
+    if (from >= 0 && from < rows) {
+      for (let cell = from * columns, end = cell + columns; cell < end; cell++) if (cells[cell] > most) most = cells[cell];
+    }
+    out[row] = most;
   }
 }

@@ -3,14 +3,12 @@
 import { copyOf, find } from "../shared/elements.js";
 import { frequency } from "../shared/format.js";
 import { palette } from "../shared/theme.js";
+import { Channel } from "./channel.js";
 import { loadChoices, saveChoices } from "./choices.js";
-import { ColumnStore } from "./columns.js";
 import { listenToGestures } from "./gestures.js";
-import { cellAt, levelOf, rowAt } from "./mesh.js";
-import { lastUntil, Moments } from "./moments.js";
 import { Overlay } from "./overlay.js";
 import { drawSnapshot, saveCanvas } from "./snapshot.js";
-import { Arrivals, seconds, tellArrivals } from "./status.js";
+import { Arrivals, StatusLine } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { PictureView } from "./view.js";
 
@@ -21,15 +19,6 @@ import { PictureView } from "./view.js";
  * @typedef {import("./place.js").Scene} Scene
  * @typedef {import("./view.js").ViewKind} ViewKind
  * @typedef {import("./view.js").Look} Look
- */
-
-/**
- * @typedef {object} Channel
- * @property {PictureHead["kind"]} kind
- * @property {Picture | null} newest that was taken
- * @property {Picture[]} waiting fan pictures to draw
- * @property {Moments} moments of a fan
- * @property {ColumnStore} columns
  */
 
 /**
@@ -51,15 +40,12 @@ export class Pane {
   element;
   name;
   #page;
-  #device;
   #select;
   #view;
-  #notice;
+  #status;
   #toolbar;
   #picture;
   #choices;
-  /** @type {Record<string, HTMLElement>} */
-  #figures = {};
   /** @type {Map<string, Channel>} */
   #channels = new Map();
   /** @type {string | null} */
@@ -76,7 +62,7 @@ export class Pane {
   #atS = null;
   /** What is on the screen. @type {Scene | null} */
   #scene = null;
-  #told = "";
+  #device = "";
 
   /**
    * @param {string} name
@@ -86,13 +72,9 @@ export class Pane {
     this.name = name;
     this.#page = page;
     this.element = find(copyOf("pane"), "article");
-    this.#device = find(this.element, ".device");
     this.#select = find(this.element, ".channel", HTMLSelectElement);
     this.#view = find(this.element, ".view");
-    this.#notice = find(this.element, ".notice");
-    for (const figure of this.element.querySelectorAll("[data-is]")) {
-      if (figure instanceof HTMLElement) this.#figures[figure.dataset.is ?? ""] = figure;
-    }
+    this.#status = new StatusLine(this.element);
     find(this.element, "h2").textContent = name;
     this.element.dataset.sonar = name;
     this.element.setAttribute("aria-label", name);
@@ -177,7 +159,7 @@ export class Pane {
 
   /** The view that is shown: what was chosen, as far as the sonar has it. @returns {ViewKind} */
   get viewKind() {
-    return this.#shown()?.kind === "echogram" ? "echogram" : this.#choices.view;
+    return this.#shown()?.isFan === false ? "echogram" : this.#choices.view;
   }
 
   /** @param {ViewKind} kind */
@@ -199,7 +181,7 @@ export class Pane {
 
   /** @returns {ViewKind[]} */
   #possibleViews() {
-    return this.#shown()?.kind === "echogram" ? ["echogram"] : ["fan", "bscan", "echogram"];
+    return this.#shown()?.isFan === false ? ["echogram"] : ["fan", "bscan", "echogram"];
   }
 
   #showTools() {
@@ -223,14 +205,10 @@ export class Pane {
     const { head } = picture;
     let channel = this.#channels.get(head.channel);
     if (channel?.kind !== head.kind) channel = this.#addChannel(head);
-    if (head.kind === "echogram") {
-      if (channel.columns.add(picture)) {
-        channel.newest = picture;
-        this.#arrivals.add(head, nowS);
-      }
+    if (!channel.isFan) {
+      if (channel.takeColumn(picture)) this.#arrivals.add(head, nowS);
     } else {
-      // Each is drawn, one a frame of the screen. The appliance sends no more than a few ahead of those drawn.
-      channel.waiting.push(picture);
+      channel.takeFan(picture);
       if (head.channel !== this.#channel) this.#passOver(channel);
     }
     this.#last = head;
@@ -242,30 +220,20 @@ export class Pane {
    * @param {Channel} channel
    */
   #passOver(channel) {
-    const seen = channel.waiting.splice(0);
-    for (const picture of seen) this.#take(channel, picture);
-    if (channel.newest && seen.length) this.#page.seen(this.name, channel.newest.head.frame);
+    let seen = null;
+    for (let next = this.#next(channel); next; next = this.#next(channel)) seen = next.head.frame;
+    if (seen !== null) this.#page.seen(this.name, seen);
   }
 
-  /**
-   * @param {Channel} channel
-   * @param {Picture} picture
-   */
-  #take(channel, picture) {
-    const before = channel.newest?.head.bearing_rad;
-    // Equal axes are one object, so that comparing them again costs nothing.
-    const axis = picture.head.bearing_rad;
-    if (before?.length === axis.length && before.every((value, i) => value === axis[i])) picture.head.bearing_rad = before;
-    channel.newest = picture;
-    channel.columns.add(picture);
+  /** @param {Channel} channel */
+  #next(channel) {
     // While an earlier moment is looked at, the minute before it stays.
-    if (this.#atS === null) channel.moments.add(picture, this.#page.budgetBytes());
+    return channel.next(this.#atS === null ? this.#page.budgetBytes() : null);
   }
 
   /** @param {PictureHead} head */
   #addChannel(head) {
-    /** @type {Channel} */
-    const channel = { kind: head.kind, newest: null, waiting: [], moments: new Moments(), columns: new ColumnStore() };
+    const channel = new Channel(this.name, head);
     this.#channels.set(head.channel, channel);
     const select = this.#select;
     select.replaceChildren(...[...this.#channels.keys()].sort().map((name) => new Option(name || "default", name)));
@@ -304,9 +272,7 @@ export class Pane {
 
   /** The pings that one can step through. @returns {{received_utc_s: number}[]} */
   moments() {
-    const channel = this.#shown();
-    if (!channel) return [];
-    return channel.kind === "echogram" ? channel.columns.pings : channel.moments.pictures.map(({ head }) => head);
+    return this.#shown()?.moments() ?? [];
   }
 
   /**
@@ -327,14 +293,13 @@ export class Pane {
    */
   draw(nowS, ratio) {
     const channel = this.#shown();
-    const fresh = channel?.waiting.shift();
-    if (channel && fresh) this.#take(channel, fresh);
+    const fresh = channel ? this.#next(channel) : null;
     this.#size.ratio = Math.min(ratio, LARGEST_RATIO);
     const { width, height } = this.#size;
     if (channel?.newest && width && height) {
       const fading = this.#atS === null && this.viewKind !== "echogram" && this.overlay.isMoving(nowS);
       if (this.#dirty || fading) {
-        this.#dirty = channel.waiting.length > 0;
+        this.#dirty = channel.hasMore;
         this.#paint(channel, nowS);
       }
     }
@@ -349,25 +314,16 @@ export class Pane {
    * @param {number} nowS
    */
   #paint(channel, nowS) {
-    const live = this.#atS === null;
     const kind = this.viewKind;
     const { columns } = channel;
-    let picture = /** @type {Picture} */ (channel.newest);
-    if (this.#atS !== null && channel.kind === "fan") picture = channel.moments.at(this.#atS) ?? picture;
+    const { picture, last } = channel.at(this.#atS);
     const look = this.#lookOf(channel, picture.head);
-    let place;
-    if (kind === "echogram") {
-      if (!columns.pings.length) return;
-      const last = this.#atS === null ? columns.pings.length - 1 : lastUntil(columns.pings, this.#atS);
-      place = this.#picture.paintColumns(columns, last, look, this.#size);
-      // The overlay is drawn from the ping at the right.
-      if (!live && channel.kind === "echogram") picture = { ...picture, head: { ...picture.head, ...columns.pings[last] } };
-    } else {
-      place = this.#picture.paintPing(kind, picture, look, this.#size);
-    }
+    const place = kind === "echogram"
+      ? this.#picture.paintColumns(columns, last, look, this.#size)
+      : this.#picture.paintPing(kind, picture, look, this.#size);
     const { width, height } = this.#size;
     const oldestFrame = columns.pings[0]?.frame ?? 0;
-    this.#scene = { place, picture, live, channel: this.#channel ?? "", oldestFrame, width, height, nowS };
+    this.#scene = { place, picture, live: this.#atS === null, channel: this.#channel ?? "", oldestFrame, width, height, nowS };
     this.#toolbar.showLook(look, this.#choices.low_db === null, picture.head);
     this.overlay.draw(this.#scene, this.#size.ratio);
   }
@@ -379,7 +335,7 @@ export class Pane {
    */
   #lookOf(channel, head) {
     const { map, low_db, high_db } = this.#choices;
-    const proposed = this.viewKind === "echogram" && channel.kind === "fan" ? channel.columns.levels : head;
+    const proposed = this.viewKind === "echogram" && channel.isFan ? channel.columns.levels : head;
     return {
       map,
       palette: palette(),
@@ -395,16 +351,7 @@ export class Pane {
    */
   levelAt(x, y) {
     const channel = this.#shown();
-    if (!this.#scene || !channel) return null;
-    const { place, picture } = this.#scene;
-    if (place.kind === "echogram") {
-      const at = place.toRange(x, y);
-      if (!at) return null;
-      return levelOf(place.head, channel.columns.byteAt(at.column.frame, Math.floor(rowAt(place.head, at.range_m))));
-    }
-    const polar = place.toPolar(x, y);
-    const cell = polar ? cellAt(picture.head, polar.range_m, polar.bearing_rad) : -1;
-    return cell < 0 ? null : levelOf(picture.head, picture.bytes[cell]);
+    return this.#scene && channel ? channel.levelAt(this.#scene, x, y) : null;
   }
 
   /** Saves what is shown as a PNG. */
@@ -420,7 +367,7 @@ export class Pane {
       overlay: this.overlay.canvas,
       head,
       look: this.#lookOf(channel, head),
-      title: [this.name, this.#device.textContent].filter(Boolean).join(" · "),
+      title: [this.name, this.#device].filter(Boolean).join(" · "),
       ...this.#size,
     });
     await saveCanvas(canvas, `${this.name}-${stamp}Z.png`);
@@ -438,38 +385,27 @@ export class Pane {
   tell(sonar, part, clock, nowS, connected, pictureRateHz) {
     this.overlay.setZones(sonar.zones);
     this.overlay.tell(nowS);
-    const head = this.#last;
-    const shownHead = this.#shown()?.newest?.head;
-    const device = [shownHead?.device || sonar.title, shownHead && frequency(shownHead.frequency_hz)].filter(Boolean).join(" · ");
-    if (this.#device.textContent !== device) this.#device.textContent = device;
-    const ageS = head ? clock.age(head.received_utc_s, nowS) : null;
-    const told = tellArrivals(this.#arrivals.count(nowS), ageS, connected, pictureRateHz * (this.#channels.size || 1));
-    this.#write("rate", told.rate);
-    this.#write("age", told.age);
-    this.#write("shown", told.shown);
-    this.#write("tracks", { text: head ? String(this.overlay.tracks.live) : "–", level: "" });
-    this.element.classList.toggle("stale", told.stale);
-    const waiting = part && part.state !== "running" ? [part.detail, part.last_error].find(Boolean) ?? part.state : "";
-    let notice = "";
-    if (told.stale && ageS !== null) {
-      notice = [`no ping for ${seconds(ageS)}`, connected ? waiting : "no connection to the appliance"].filter(Boolean).join("\n");
-    } else if (!head) notice = waiting || "waiting for the first ping";
-    if (notice !== this.#told) this.#notice.textContent = this.#told = notice;
-  }
-
-  /**
-   * @param {string} name of a figure
-   * @param {{text: string, level: string}} told
-   */
-  #write(name, { text, level }) {
-    const part = this.#figures[name];
-    if (part.textContent !== text) part.textContent = text;
-    if ((part.dataset.level ?? "") !== level) part.dataset.level = level;
+    const channel = this.#shown();
+    const head = channel?.newest?.head;
+    this.#device = [head?.device || sonar.title, head && frequency(head.frequency_hz)].filter(Boolean).join(" · ");
+    const isSlow = this.#status.tell({
+      device: this.#device,
+      counted: this.#arrivals.count(nowS),
+      ageS: this.#last ? clock.age(this.#last.received_utc_s, nowS) : null,
+      tracks: this.overlay.tracks.live,
+      connected,
+      mostPerSecond: pictureRateHz * (this.#channels.size || 1),
+      waiting: part && part.state !== "running" ? [part.detail, part.last_error].find(Boolean) ?? part.state : "",
+    });
+    if (channel && connected && this.viewKind === "echogram") {
+      channel.fillPast(nowS, isSlow).then((hasCome) => hasCome && this.redraw());
+    }
   }
 
   /** The page was hidden, so pings were not shown on purpose: begin to count anew. */
   forgetArrivals() {
     this.#arrivals.clear();
+    for (const channel of this.#channels.values()) channel.missed();
   }
 
   /** Gives it the focus: keys act on it. */

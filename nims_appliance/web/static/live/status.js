@@ -1,6 +1,7 @@
 // What a pane tells of its sonar: rate, age, how much of it this viewer sees.
 
-import { duration, number } from "../shared/format.js";
+import { find } from "../shared/elements.js";
+import { duration, number, UNKNOWN } from "../shared/format.js";
 
 /**
  * @typedef {import("../shared/connection.js").PictureHead} PictureHead
@@ -53,35 +54,78 @@ export class Arrivals {
 }
 
 /**
- * @typedef {object} Told
- * @property {{text: string, level: string}} rate
- * @property {{text: string, level: string}} age
- * @property {{text: string, level: string}} shown
- * @property {boolean} stale
+ * What a line of state is told from.
+ * @typedef {object} Facts
+ * @property {string} device
+ * @property {{pings: number, elapsedS: number, shown: number}} counted
+ * @property {number | null} ageS of the newest ping; null: there was none
+ * @property {number} tracks that are live
+ * @property {boolean} connected
+ * @property {number} mostPerSecond the operator's limit of pictures
+ * @property {string} waiting what the sonar waits for; empty: nothing
  */
 
+/** The line of state of a pane, and the words over its picture when that is old or not there. */
+export class StatusLine {
+  #pane;
+  #device;
+  #notice;
+  /** @type {Record<string, HTMLElement>} */
+  #figures = {};
+
+  /** @param {HTMLElement} pane */
+  constructor(pane) {
+    this.#pane = pane;
+    this.#device = find(pane, ".device");
+    this.#notice = find(pane, ".notice");
+    for (const name of ["rate", "age", "shown", "tracks"]) this.#figures[name] = find(pane, `[data-is="${name}"]`);
+  }
+
+  /**
+   * True: this viewer sees fewer pings than it could.
+   * @param {Facts} facts
+   */
+  tell({ device, counted: { pings, elapsedS, shown }, ageS, tracks, connected, mostPerSecond, waiting }) {
+    const intervalS = pings > 0 ? elapsedS / pings : 0;
+    const isStale = ageS !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));
+    const isOld = ageS !== null && ageS > 1 + 2 * intervalS;
+    // Fewer than the operator's limit allows: this viewer or its link is slow.
+    const isSlow = shown < Math.min(pings, elapsedS * mostPerSecond) * 0.9 - 1;
+    this.#write("rate", pings > 0 && elapsedS > 0 ? `${(pings / elapsedS).toFixed(1)}/s` : isStale ? "0/s" : UNKNOWN);
+    this.#write("age", ageS === null ? UNKNOWN : seconds(ageS), isStale ? "bad" : isOld ? "warn" : "");
+    this.#write("shown", pings > 0 ? `${shown} of ${pings}` : UNKNOWN, isSlow ? "warn" : "");
+    this.#write("tracks", ageS === null ? UNKNOWN : String(tracks));
+    this.#pane.classList.toggle("stale", isStale);
+    setText(this.#device, device);
+    let notice = ageS === null ? waiting || "waiting for the first ping" : "";
+    if (isStale) {
+      notice = [`no ping for ${seconds(ageS)}`, connected ? waiting : "no connection to the appliance"].filter(Boolean).join("\n");
+    }
+    setText(this.#notice, notice);
+    return isSlow;
+  }
+
+  /**
+   * @param {string} name of a figure
+   * @param {string} text
+   * @param {string} level
+   */
+  #write(name, text, level = "") {
+    const part = this.#figures[name];
+    setText(part, text);
+    if ((part.dataset.level ?? "") !== level) part.dataset.level = level;
+  }
+}
+
 /**
- * @param {{pings: number, elapsedS: number, shown: number}} counted
- * @param {number | null} ageS of the newest ping; null: there was none
- * @param {boolean} connected
- * @param {number} mostPerSecond the operator's limit of pictures
- * @returns {Told}
+ * @param {HTMLElement} part
+ * @param {string} text
  */
-export function tellArrivals({ pings, elapsedS, shown }, ageS, connected, mostPerSecond) {
-  const intervalS = pings > 0 ? elapsedS / pings : 0;
-  const stale = ageS !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));
-  const old = ageS !== null && ageS > 1 + 2 * intervalS;
-  // Fewer than the operator's limit allows: this viewer or its link is slow.
-  const slow = shown < Math.min(pings, elapsedS * mostPerSecond) * 0.9 - 1;
-  return {
-    rate: { text: pings > 0 && elapsedS > 0 ? `${(pings / elapsedS).toFixed(1)}/s` : stale ? "0/s" : "–", level: "" },
-    age: { text: ageS === null ? "–" : seconds(ageS), level: stale ? "bad" : old ? "warn" : "" },
-    shown: { text: pings > 0 ? `${shown} of ${pings}` : "–", level: slow ? "warn" : "" },
-    stale,
-  };
+function setText(part, text) {
+  if (part.textContent !== text) part.textContent = text;
 }
 
 /** An age that does not change its unit at every ping. @param {number} value */
-export function seconds(value) {
+function seconds(value) {
   return value < 10 ? number(value, 1, "s") : duration(value);
 }

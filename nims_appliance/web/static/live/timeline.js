@@ -1,6 +1,7 @@
 // Pause, and the way back through the last minute: one moment for all sonars of the page.
 
 import { byId, find } from "../shared/elements.js";
+import { time } from "../shared/format.js";
 import { lastUntil } from "./moments.js";
 
 /** @typedef {import("./pane.js").Pane} Pane */
@@ -82,7 +83,7 @@ export class Timeline {
     this.atS = utcS;
     this.#range.value = String(utcS);
     const before = Number(this.#range.max) - utcS;
-    const clock = new Date(utcS * 1000).toISOString().slice(11, 21);
+    const clock = `${time(utcS, { zoned: false })}.${Math.floor((utcS * 10) % 10)}`;
     const text = before < NOTHING_EARLIER_S ? `paused at ${clock}` : `${clock}, ${before.toFixed(1)} s before the pause`;
     this.#when.textContent = text;
     this.#range.setAttribute("aria-valuetext", text);
