@@ -18,13 +18,16 @@ from .alarms import watch_alarms
 from .archive import Archive
 from .context import Context
 from .journal import keep_journal
-from .listening import bind, network_urls, opened, url
+from .listening import bind, interface_addresses, network_urls, opened, url
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
 from .storage import Storage
 from .supervisor import Child
+from .triggers.engine import Triggers
 from .vitals import Vitals
+from .web.security import own_names
 from .web.server import serve_web
+from .web.tls import Tls, make_tls
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +64,13 @@ async def run_appliance(
     """
     health, config, results = context.health, context.config, context.results
     web = opened(config.current.web, users=bool(context.access.content.users))
+    tls = await trio.to_thread.run_sync(make_tls, web, context.data, own_names(), interface_addresses())
+    scheme = "https" if tls else "http"
     async with contextlib.AsyncExitStack() as stack:
         web_sockets = [stack.enter_context(sock) for sock in bind(web, "web")]
         track_sockets = [stack.enter_context(sock) for sock in bind(config.current.tracks, "tracks")]
         context.archive = archive = Archive(context.data, health.part("archive"))
+        context.triggers = triggers = Triggers(context, health.part("triggers"))
         tracks = TrackServer(context, health.part("track server"))
         _tell_configuration(context)
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -78,17 +84,19 @@ async def run_appliance(
         archiving = start("archive", partial(archive.run, results, context.metrics))
         start("journal", partial(keep_journal, context, archive))
         start("alarms", partial(watch_alarms, context))
+        start("triggers", triggers.run)
         for name, output in context.plugins.outputs.items():
             start(f"output {name}", partial(output, context))
         start("track server", partial(tracks.serve, track_sockets))
-        start("web", partial(_serve_web, context, web_sockets))
+        start("web", partial(_serve_web, context, web_sockets, tls))
         sonars = start("sonars", partial(run_sonars, context))
         start("clock", Vitals(context.data, health, lambda: context.sonars).run)
         task_status.started(
             Addresses(
-                tuple(url("http", sock) for sock in web_sockets),
-                tuple(dict.fromkeys(address for sock in web_sockets for address in network_urls("http", sock))),
+                tuple(url(scheme, sock) for sock in web_sockets),
+                tuple(dict.fromkeys(address for sock in web_sockets for address in network_urls(scheme, sock))),
                 tuple(url("tcp", sock) for sock in track_sockets),
+                tls.fingerprint if tls else "",
             )
         )
 
@@ -102,14 +110,18 @@ async def run_appliance(
         nursery.cancel_scope.cancel()
 
 
-async def _serve_web(context: Context, sockets: list[socket.socket]) -> None:
+async def _serve_web(context: Context, sockets: list[socket.socket], tls: Tls | None) -> None:
     """Serve the web on copies of the sockets, so that it can be started again on the same ports."""
-    context.health.part("web").set("running", ", ".join(url("http", sock) for sock in sockets))
-    await serve_web(context, [sock.dup() for sock in sockets])
+    context.health.part("web").set("running", ", ".join(url("https" if tls else "http", sock) for sock in sockets))
+    await serve_web(context, [sock.dup() for sock in sockets], tls=tls.context if tls else None)
 
 
 def _tell_configuration(context: Context) -> None:
     part, config = context.health.part("configuration"), context.config
+    for entry in config.notice_files():
+        log.info(
+            "settings: %s has changed since the last start: %s", entry.source, ", ".join(r.key for r in entry.rows)
+        )
     for warning in config.warnings:
         log.warning("%s", warning)
     for error in config.errors:

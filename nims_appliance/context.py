@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .plugin_host.host import PluginHost
     from .profile import Profile
     from .settings import SonarSettings
+    from .triggers.engine import Triggers
+    from .triggers.rules import Happening
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,10 @@ class Context:
     """Tracks, metrics and events; set by the appliance before anything else runs."""
     log: RecentLog = field(default_factory=RecentLog)
     """The last records of the log."""
+    happenings: Bus[Happening] = field(default_factory=lambda: Bus("happenings"))
+    """What triggers were set off by."""
+    triggers: Triggers | None = None
+    """Set by the appliance before anything else runs."""
     clips: ClipStore = field(init=False)
     """Recorded events."""
     stopping: trio.Event = field(default_factory=trio.Event)

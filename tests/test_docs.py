@@ -80,6 +80,7 @@ def settings_section() -> str:
     table("`recording`", "RecordingSettings")
     table("`clips`", "ClipSettings")
     table("`storage`", "StorageSettings")
+    table("`triggers.<name>`", "TriggerSettings")
     return "\n".join(lines)
 
 

@@ -1,0 +1,1 @@
+"""Triggers: rules that act on what the sonars see."""

@@ -1,0 +1,178 @@
+"""Triggers at work: what happens is held against the rules, and messages go out within the ping's own time."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..bus import all_within
+from ..errors import ConfigError, NimsError
+from ..health import Part
+from ..links.connection import now
+from ..receiver import percentile_ms
+from ..settings import TriggerSettings
+from .address import Action, parse_action
+from .message import message
+from .outbox import Outbox
+from .rules import Happening, Rules, Silence
+from .senders import CommandDelivery, QueuedSender, TcpDelivery, UdpSender, WebhookDelivery
+
+if TYPE_CHECKING:
+    from ..context import Context
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL_S = 0.5
+_parsed = lru_cache(maxsize=1000)(parse_action)
+
+
+class Triggers:
+    """All triggers of the appliance."""
+
+    def __init__(self, context: Context, part: Part) -> None:
+        self._context = context
+        self._part = part
+        self._rules = Rules()
+        self._silence = Silence()
+        self._outbox = Outbox(context.data)
+        self._senders: dict[str, UdpSender | QueuedSender] = {}
+        self._nursery: trio.Nursery | None = None
+        self._last_s: dict[str, float] = {}
+        self._fired: dict[str, int] = {}
+        self._latencies_s: deque[float] = deque(maxlen=1000)
+        part.statistics = self.statistics
+
+    async def run(self) -> None:
+        """Act on what happens, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery, self._senders = nursery, {}
+            nursery.start_soon(self._watch_results)
+            nursery.start_soon(self._watch_alarms)
+            nursery.start_soon(self._watch_silence)
+            nursery.start_soon(self._take_up_outbox)
+            self._tell()
+
+    def test(self, name: str) -> None:
+        """Set off a trigger as if something had happened; its message says `"test": true`.
+
+        Raises:
+          NimsError: there is no such trigger.
+        """
+        rule = self._context.config.current.triggers.get(name)
+        if rule is None:
+            raise NimsError(f"there is no trigger {name!r}")
+        arrival = now()
+        values = {"test": True, "track": 0, "zone": rule.zone, "range_m": 0.0, "bearing_deg": 0.0, "speed_m_s": 0.0}
+        self._send(rule, Happening(name, rule.on, rule.sonar, arrival.utc_s, arrival.monotonic_s, values))
+
+    async def _watch_results(self) -> None:
+        with self._context.results.subscribe("triggers", all_within(256)) as results:
+            async for result in results:
+                rules = self._context.config.current.triggers
+                if rules:
+                    self._fire(self._rules.of_result(result, rules))
+
+    async def _watch_alarms(self) -> None:
+        with self._context.alarms.subscribe("triggers", all_within(256)) as events:
+            async for event in events:
+                self._fire(self._rules.of_alarm(event, self._context.config.current.triggers))
+
+    async def _watch_silence(self) -> None:
+        started_s = trio.current_time()
+        while True:
+            await trio.sleep(LOOK_INTERVAL_S)
+            monotonic_s = now().monotonic_s
+            ages_s = {
+                name: monotonic_s - sonar.last_frame.received_monotonic_s
+                if sonar.last_frame is not None
+                else trio.current_time() - started_s
+                for name, sonar in self._context.sonars.items()
+                if sonar.settings.enabled
+            }
+            self._fire(self._silence.look(ages_s, self._context.config.current.triggers))
+            self._tell()
+
+    async def _take_up_outbox(self) -> None:
+        """Go on delivering what an earlier run has left, also of triggers that are no more."""
+        try:
+            waiting = await trio.to_thread.run_sync(self._outbox.actions)
+        except Exception as error:
+            log.exception("triggers: the outbox cannot be read")
+            self._part.last_error = f"outbox: {error}"
+            return
+        for text in waiting:
+            self._sender(_parsed(text))
+
+    def _fire(self, happenings: Iterable[Happening]) -> None:
+        for happening in happenings:
+            rule = self._context.config.current.triggers[happening.rule]
+            moment_s = trio.current_time()
+            if moment_s - self._last_s.get(happening.rule, -math.inf) < rule.hold_off_s:
+                continue
+            self._last_s[happening.rule] = moment_s
+            self._send(rule, happening)
+
+    def _send(self, rule: TriggerSettings, happening: Happening) -> None:
+        name = happening.rule
+        self._fired[name] = self._fired.get(name, 0) + 1
+        try:
+            body = message(happening, rule.text)
+            actions = [_parsed(text) for text in rule.actions]
+        except ConfigError as error:
+            self._part.last_error = f"{name}: {error}"
+            return
+        # What is sent at once first: a camera does not wait for a webhook's queue.
+        for action in sorted(actions, key=lambda action: action.scheme != "udp"):
+            if action.scheme == "clip":
+                self._context.clips.trigger(happening.sonar, name)
+                continue
+            self._sender(action).send(body)
+            if action.scheme == "udp" and math.isfinite(happening.received_monotonic_s):
+                self._latencies_s.append(now().monotonic_s - happening.received_monotonic_s)
+        self._context.happenings.publish(happening)
+
+    def _sender(self, action: Action) -> UdpSender | QueuedSender:
+        key = str(action)
+        if key not in self._senders:
+            assert self._nursery is not None
+            self._senders[key] = sender = self._make_sender(action)
+            self._nursery.start_soon(sender.run)
+        return self._senders[key]
+
+    def _make_sender(self, action: Action) -> UdpSender | QueuedSender:
+        match action.scheme:
+            case "udp":
+                return UdpSender(action)
+            case "tcp":
+                return QueuedSender(action, TcpDelivery(action), self._outbox)
+            case "command":
+                return QueuedSender(action, CommandDelivery(action, self._context.data), self._outbox)
+            case _:
+                return QueuedSender(action, WebhookDelivery(action), self._outbox)
+
+    def _tell(self) -> None:
+        errors = [sender.last_error for sender in self._senders.values() if sender.last_error]
+        if errors:
+            self._part.last_error = errors[0]
+        count = len(self._context.config.current.triggers)
+        self._part.set("waiting" if errors else "running", errors[0] if errors else f"{count} triggers")
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counters since the start, as JSON-able values."""
+        senders = self._senders.items()
+        return {
+            "fired": dict(self._fired),
+            "sent": {key: sender.sent for key, sender in senders},
+            "failed": {key: sender.failed for key, sender in senders},
+            "waiting": {key: sender.waiting for key, sender in senders if isinstance(sender, QueuedSender)},
+            "lost": {key: sender.lost for key, sender in senders if isinstance(sender, QueuedSender)},
+            "given_up": self._outbox.dropped,
+            "latency_p50_ms": percentile_ms(self._latencies_s, 0.5),
+            "latency_p99_ms": percentile_ms(self._latencies_s, 0.99),
+        }
