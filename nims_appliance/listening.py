@@ -105,11 +105,11 @@ def network_urls(scheme: str, sock: socket.socket) -> list[str]:
     hosts = [host]
     if address.is_unspecified:
         name = socket.gethostname().partition(".")[0]
-        hosts = [*(_interface_addresses() if address.version == 4 else []), f"{name}.local"]
+        hosts = [*(interface_addresses() if address.version == 4 else []), f"{name}.local"]
     return [f"{scheme}://{join_host_port(host, port)}" for host in hosts]
 
 
-def _interface_addresses() -> list[str]:
+def interface_addresses() -> list[str]:
     """Return the IPv4 addresses of the interfaces that run, without those inside this computer; Linux."""
     found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

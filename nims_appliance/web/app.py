@@ -60,8 +60,8 @@ def _error_response(assets: Assets, status: int, error: str) -> Response:
     return Response(page.data, status, content_type=page.content_type)
 
 
-def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> QuartTrio:
-    """Return the application; it lives as long as the context."""
+def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, tls: bool = False) -> QuartTrio:
+    """Return the application; it lives as long as the context. `tls`: what comes without it is led to https."""
     app = QuartTrio(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = bodies.MAX_JSON_BYTES
     app.config["RESPONSE_TIMEOUT"] = RESPONSE_TIMEOUT_S
@@ -78,6 +78,10 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
         host = request.headers.get("Host", "")
         if problem := security.host_error(host, names()):
             return error_response(421, problem)
+        if tls and request.scheme != "https":
+            if request.method in security.SAFE_METHODS:
+                return redirect(f"https://{host}{request.full_path.rstrip('?')}", 308)  # type: ignore[return-value]
+            return error_response(403, f"pages are encrypted here: use https://{host}/")
         if request.method not in security.SAFE_METHODS:
             headers = request.headers
             if problem := security.origin_error(headers.get("Origin"), headers.get("Sec-Fetch-Site"), host):
@@ -90,6 +94,8 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers) -> 
         headers = websocket.headers
         host = headers.get("Host", "")
         problem = security.host_error(host, names()) or security.origin_error(headers.get("Origin"), None, host)
+        if tls and websocket.scheme != "wss":
+            problem = f"sockets are encrypted here: use wss://{host}/"
         if problem:
             return Response(problem, 403, content_type="text/plain; charset=utf-8")
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,6 +29,7 @@ async def serve_web(
     context: Context,
     sockets: list[socket.socket],
     *,
+    tls: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve pages, API and WebSockets on bound sockets until `context.stopping` is set or the task is cancelled.
@@ -45,6 +47,6 @@ async def serve_web(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.remember_results)
         nursery.start_soon(viewers.run)
-        app = make_app(context, state, viewers)
-        await serve_app(app, config, sockets, stopping=context.stopping, task_status=task_status)
+        app = make_app(context, state, viewers, tls=tls is not None)
+        await serve_app(app, config, sockets, stopping=context.stopping, tls=tls, task_status=task_status)
         nursery.cancel_scope.cancel()

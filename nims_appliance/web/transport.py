@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -54,6 +55,9 @@ STOP_SEND_TIMEOUT_S = 0.5
 GRACE_S = 1.5
 """How long open connections may take to end once the appliance stops."""
 MAX_CONNECTIONS = 500
+HANDSHAKE_TIMEOUT_S = 10.0
+_TLS_HANDSHAKE = b"\x16"
+"""How TLS begins, and no request of HTTP (RFC 8446, section 5.1)."""
 SEND_BUFFER_BYTES = 256 * 1024
 """The kernel takes a picture at once, and holds no more: what waits here can be counted."""
 
@@ -192,11 +196,13 @@ class _HttpProtocol(H11Protocol):
 class Connection(TCPServer):
     """One accepted connection."""
 
-    stream: trio.SocketStream  # type: ignore[assignment]
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]  # type: ignore[assignment]
     send_timeout_s = SEND_TIMEOUT_S
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._secure = isinstance(self.stream, trio.SSLStream)
+        self._socket_stream = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else self.stream
         self.waiting_bytes = 0
         """What the client has not been sent yet, because it does not take it."""
         self.take_text: Callable[[str], None] | None = None
@@ -207,9 +213,10 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         try:
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            client = parse_socket_addr(self.stream.socket.family, self.stream.socket.getpeername())
-            server = parse_socket_addr(self.stream.socket.family, self.stream.socket.getsockname())
+            own = self._socket_stream.socket
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            client = parse_socket_addr(own.family, own.getpeername())
+            server = parse_socket_addr(own.family, own.getsockname())
             async with TaskGroup() as task_group:
                 self._task_group = task_group
                 self.protocol = _HttpProtocol(  # type: ignore[assignment]
@@ -218,7 +225,7 @@ class Connection(TCPServer):
                     self.context,
                     task_group,
                     RequestState(self.state),
-                    False,
+                    self._secure,
                     client,
                     server,
                     self.protocol_send,
@@ -236,9 +243,10 @@ class Connection(TCPServer):
         Only for an accepted WebSocket whose handler still runs. Whether the client is there at all shows in reading.
         """
         rest: bytes | memoryview = message
-        if not self._waiting and not self.send_lock.locked():
+        idle = not self._waiting and not self.send_lock.locked()
+        if idle and not self._secure:
             try:
-                sent = os.write(self.stream.socket.fileno(), message)  # trio's sockets do not block
+                sent = os.write(self._socket_stream.socket.fileno(), message)  # trio's sockets do not block
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -246,8 +254,9 @@ class Connection(TCPServer):
             if sent == len(message):
                 return
             rest = memoryview(message)[sent:]
-            self._task_group.spawn(self._send_rest)
         self._wait_to_send(rest)
+        if idle:
+            self._task_group.spawn(self._send_rest)
 
     def _wait_to_send(self, data: bytes | memoryview) -> None:
         self._waiting.append(data)
@@ -289,11 +298,37 @@ class Connection(TCPServer):
         self.waiting_bytes = 0
         await self.protocol.handle(Closed())
 
+    async def _close(self) -> None:
+        # The farewell of TLS waits for room to send, which a stalled client never gives.
+        with trio.move_on_after(STOP_SEND_TIMEOUT_S):
+            try:
+                await super()._close()
+            except (trio.BrokenResourceError, trio.BusyResourceError):
+                await trio.aclose_forcefully(self.stream)
+
+    async def _initiate_server_close(self) -> None:
+        await self.protocol.handle(Closed())
+        await self._close()
+
     def hurry(self) -> None:
         """The appliance stops: shorten the time that sending may take, also for what is being sent now."""
         self.send_timeout_s = STOP_SEND_TIMEOUT_S
         if self._sending is not None:
             self._sending.deadline = min(self._sending.deadline, trio.current_time() + STOP_SEND_TIMEOUT_S)
+
+
+async def _open(stream: trio.SocketStream, tls: ssl.SSLContext) -> trio.SocketStream | trio.SSLStream | None:
+    """Return the stream to be served: inside TLS if the client begins it; None if it does not come to that."""
+    with trio.move_on_after(HANDSHAKE_TIMEOUT_S):
+        try:
+            if await stream.socket.recv(1, socket.MSG_PEEK) != _TLS_HANDSHAKE:
+                return stream
+            secure = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            await secure.do_handshake()
+        except (OSError, trio.BrokenResourceError):
+            return None  # also a browser that does not trust the certificate
+        return secure
+    return None
 
 
 async def serve_app(
@@ -302,9 +337,13 @@ async def serve_app(
     sockets: list[socket.socket],
     *,
     stopping: trio.Event,
+    tls: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `app` on bound sockets until `stopping` is set or the task is cancelled; the sockets are closed then.
+
+    With `tls` a connection that begins without it is served all the same, for the application to answer: its scheme
+    tells.
 
     Returns at most `GRACE_S` + `STOP_SEND_TIMEOUT_S` after `stopping`, whatever the clients do.
     """
@@ -317,7 +356,10 @@ async def serve_app(
             log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
             await trio.aclose_forcefully(stream)
             return
-        connection = Connection(asgi, config, worker, {}, stream)
+        opened = await _open(stream, tls) if tls else stream
+        if opened is None:
+            return
+        connection = Connection(asgi, config, worker, {}, opened)
         open_connections.add(connection)
         try:
             await connection.run()

@@ -41,7 +41,9 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def hashed() -> str:
-    return passwords.hash_password("correct horse")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_N", 16)  # a hash says itself how slow it is
+        return passwords.hash_password("correct horse")
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ ROUTES = {
     "GET /api/v1/tracks": "viewer",
     "GET /api/v1/config": "viewer",
     "PATCH /api/v1/config": "operator",
+    "GET /api/v1/config/history": "viewer",
+    "POST /api/v1/config/undo": "operator",
     "GET /api/v1/session": "anybody",
     "POST /api/v1/session": "anybody",
     "DELETE /api/v1/session": "anybody",
@@ -64,7 +66,9 @@ ROUTES = {
 
 @pytest.fixture(scope="session")
 def hashed() -> str:
-    return passwords.hash_password(PASSWORD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_N", 16)  # a hash says itself how slow it is
+        return passwords.hash_password(PASSWORD)
 
 
 @pytest.fixture
