@@ -10,11 +10,13 @@ from werkzeug.exceptions import BadRequest
 
 from .auth import current, needs
 from .bodies import json_answer, read_json
-from .pagesocket import describe_config
+from .pagesocket import describe_config, describe_history
 from .state import WebState
 
 if TYPE_CHECKING:
     from ..context import Context
+
+HISTORY_SHOWN = 200
 
 
 def register(app: QuartTrio, context: Context, state: WebState, version: str) -> None:
@@ -52,5 +54,25 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         changes = body.get("changes") if isinstance(body, dict) else None
         if not isinstance(changes, dict) or not changes:
             raise BadRequest('expected {"changes": {"dotted.key": value, ...}}')
-        await context.config.change(changes, author=current().author)
+        await context.config.change(changes, current().author, source=_source())
         return json_answer({"ok": True, "changes": changes})
+
+    @app.get("/api/v1/config/history")
+    @needs("viewer")
+    async def get_history() -> Response:
+        return json_answer({"history": describe_history(context.config, HISTORY_SHOWN)})
+
+    @app.post("/api/v1/config/undo")
+    @needs("operator")
+    async def undo() -> Response:
+        body = await read_json()
+        number = body.get("number") if isinstance(body, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise BadRequest('expected {"number": N}, a change of the history')
+        done = await context.config.undo(number, current().author, source=_source())
+        return json_answer({"ok": True, "changes": done.changes})
+
+
+def _source() -> str:
+    """Return where a change comes from, as the history of the settings tells it."""
+    return "browser" if current().kind == "user" else "API"

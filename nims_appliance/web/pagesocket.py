@@ -3,7 +3,12 @@
 On connect the page gets the configuration. It sends changes back, either as ``{"type": "change", "changes":
 {"dotted.key": value}, "id": ...}`` or, as pages of NIMS 2016 do, the whole configuration or a part of it. What was
 changed is pushed to every other page; the author gets ``{"type": "saved", "id", "changes"}`` or ``{"type": "error",
-"id", "error", "errors"}``. Changes take the role of an operator; without it the error has a `status`, 401 or 403.
+"id", "error", "errors", "problems"}``, where `problems` tells by dotted key what is wrong. Changes take the role of an
+operator; without it the error has a `status`, 401 or 403. With ``"expected": {"dotted.key": value}``, the values that
+the page showed, a change is refused where somebody else was faster.
+
+``{"type": "check", "changes", "id"}`` changes nothing: the answer ``{"type": "checked", "id", "rows", "problems"}``
+says what would become of it.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from ..bus import all_within
+from ..config.store import Preview
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
 from .auth import access, current_again, needs
@@ -62,7 +68,24 @@ def describe_config(config: ConfigStore) -> dict[str, Any]:
         },
         "errors": list(config.errors),
         "warnings": list(config.warnings),
+        "edited": config.config_file_edited,
     }
+
+
+def describe_history(config: ConfigStore, limit: int) -> list[dict[str, Any]]:
+    """Return the last changes, newest first, each with why it cannot be taken back ("": it can)."""
+    return [
+        {
+            "number": entry.number,
+            "time_utc_s": entry.time_utc_s,
+            "author": entry.author,
+            "source": entry.source,
+            "undoes": entry.undoes,
+            "rows": [{"key": row.key, "old": row.old, "new": row.new} for row in entry.rows],
+            "undo_problem": config.undo_problem(entry),
+        }
+        for entry in reversed(config.history.entries[-limit:])
+    ]
 
 
 def differences(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +140,14 @@ def register(app: QuartTrio, context: Context) -> None:
                     if from_elsewhere:
                         await send(_message(config))
 
+        def checked(message: dict[str, Any]) -> dict[str, Any]:
+            changes = message.get("changes")
+            if not isinstance(changes, dict):
+                preview = Preview([], {"": 'changes: expected an object {"dotted.key": value}'})
+            else:
+                preview = config.check(changes)
+            return {"type": "checked", "id": message.get("id"), "rows": preview.rows, "problems": preview.problems}
+
         async def take(text: str) -> None:
             nonlocal own
             try:
@@ -129,26 +160,41 @@ def register(app: QuartTrio, context: Context) -> None:
             if not isinstance(message, dict):
                 await send({"type": "error", "id": None, "error": problem, "errors": [problem]})
                 return
-            reference = message.get("id") if message.get("type") == "change" else None
+            reference = message.get("id") if message.get("type") in ("change", "check") else None
+            expected = None
             identity = await current_again()
             try:
                 access().check(identity, "operator", changes=False, csrf=None)
+                if message.get("type") == "check":
+                    await send(checked(message))
+                    return
                 if message.get("type") == "change":
                     changes = message.get("changes")
                     if not isinstance(changes, dict):
                         raise ConfigError('changes: expected an object {"dotted.key": value}')
+                    expected = message.get("expected")
+                    if not isinstance(expected, (dict, type(None))):
+                        raise ConfigError('expected: expected an object {"dotted.key": value}')
                 else:
                     changes = differences(config.values(), message)
                 if changes:
                     async with changing:
-                        own = await config.change(changes, identity.author)
+                        own = await config.change(changes, identity.author, source="browser", expected=expected)
             except HTTPException as error:
                 problem = error.description or error.name
                 await send(
                     {"type": "error", "id": reference, "error": problem, "errors": [problem], "status": error.code}
                 )
             except ConfigError as error:
-                await send({"type": "error", "id": reference, "error": str(error), "errors": str(error).split("; ")})
+                await send(
+                    {
+                        "type": "error",
+                        "id": reference,
+                        "error": str(error),
+                        "errors": str(error).split("; "),
+                        "problems": getattr(error, "problems", {}),
+                    }
+                )
             else:
                 await send({"type": "saved", "id": reference, "changes": changes})
 

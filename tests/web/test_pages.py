@@ -255,3 +255,32 @@ async def test_a_name_from_the_configuration_is_answered(context: Context, serve
         assert (await client.get("/healthz", headers={"Host": "pen.example:8080"})).status_code == 421
         await context.config.change({"web.names": ["pen.example"]}, "test")
         assert (await client.get("/healthz", headers={"Host": "pen.example:8080"})).status_code == 200
+
+
+async def test_a_change_is_found_in_the_history_and_taken_back(context: Context, serve, operator) -> None:
+    key = "sonars.pen.detector.min_range_m"
+    async with browsing(serve, context) as client:
+        client.headers.update(operator)
+        for value in (2.5, 3.5):
+            assert (await client.patch("/api/v1/config", json={"changes": {key: value}})).status_code == 200
+        newest, first = (await client.get("/api/v1/config/history")).json()["history"]
+        assert (newest["number"], newest["author"], newest["source"]) == (2, "token test", "API")
+        assert newest["rows"] == [{"key": key, "old": 2.5, "new": 3.5}]
+        assert newest["undo_problem"] == ""
+        assert "changed again since" in first["undo_problem"]
+        assert (await client.post("/api/v1/config/undo", json={"number": 1})).status_code == 400
+        answer = await client.post("/api/v1/config/undo", json={"number": 2})
+        assert answer.json() == {"ok": True, "changes": {key: 2.5}}
+        assert context.config.sonar("pen").detector.min_range_m == 2.5
+        history = (await client.get("/api/v1/config/history")).json()["history"]
+        assert (history[0]["undoes"], history[0]["undo_problem"]) == (2, "")
+        for nonsense in ({"number": "2"}, {"number": True}, {}, [], {"number": 99}):
+            assert (await client.post("/api/v1/config/undo", json=nonsense)).status_code == 400
+
+
+async def test_only_operators_take_changes_back(context: Context, serve) -> None:
+    await context.config.change({"web.picture_rate_hz": 5.0}, "anna")
+    async with browsing(serve, context) as client:
+        assert len((await client.get("/api/v1/config/history")).json()["history"]) == 1
+        assert (await client.post("/api/v1/config/undo", json={"number": 1})).status_code == 401
+    assert context.config.current.web.picture_rate_hz == 5.0

@@ -330,3 +330,49 @@ async def test_a_wrong_change_is_refused_and_its_key_named(
     assert named in answer["error"]
     assert context.config.values() == before
     assert not (context.data / "overrides.yaml").exists()
+
+
+async def test_a_change_is_looked_at_before_it_is_saved(context: Context, serve, connect, operator) -> None:
+    key = "sonars.pen.detector.min_range_m"
+    async with serve(context) as port, connect(port, "/pagesocket", **operator) as client:
+        await next_of_type(client, "config")
+        await client.send_message(json.dumps({"type": "check", "id": 4, "changes": {key: 2.5, "web.port": 1}}))
+        answer = json.loads(await client.get_message())
+        assert (answer["type"], answer["id"], list(answer["problems"])) == ("checked", 4, ["web.port"])
+        await client.send_message(json.dumps({"type": "check", "id": 5, "changes": {key: 2.5}}))
+        answer = json.loads(await client.get_message())
+        assert answer["problems"] == {}
+        (row,) = answer["rows"]
+        assert (row["key"], row["old"], row["new"], row["restart"]) == (key, 0.0, 2.5, "")
+        await client.send_message(json.dumps({"type": "check", "id": 6, "changes": 3}))
+        assert json.loads(await client.get_message())["problems"]
+    assert context.config.sonar("pen").detector.min_range_m == 0.0
+
+
+async def test_of_two_pages_that_change_one_setting_the_later_is_told(
+    context: Context, serve, connect, operator
+) -> None:
+    key = "sonars.pen.detector.min_range_m"
+    async with (
+        serve(context) as port,
+        connect(port, "/pagesocket", **operator) as first,
+        connect(port, "/pagesocket", **operator) as second,
+    ):
+        for client in (first, second):
+            await next_of_type(client, "config")
+        for value, client in ((2.5, first), (3.5, second)):
+            change = {"type": "change", "id": value, "changes": {key: value}, "expected": {key: 0.0}}
+            await client.send_message(json.dumps(change))
+            if client is first:
+                assert (await next_of_type(first, "saved"))["id"] == 2.5
+        refused = await next_of_type(second, "error")
+        assert list(refused["problems"]) == [key]
+        assert "somebody else" in refused["error"]
+    assert context.config.sonar("pen").detector.min_range_m == 2.5
+
+
+async def test_viewers_are_told_nothing_of_what_a_change_would_do(context: Context, serve, connect) -> None:
+    async with serve(context) as port, connect(port, "/pagesocket") as client:
+        await next_of_type(client, "config")
+        await client.send_message(json.dumps({"type": "check", "id": 4, "changes": {"web.picture_rate_hz": 5}}))
+        assert json.loads(await client.get_message())["status"] == 401
