@@ -47,8 +47,6 @@ ROUTES = {
     "PATCH /api/v1/config": "operator",
     "GET /api/v1/config/history": "viewer",
     "POST /api/v1/config/undo": "operator",
-    "GET /api/v1/config/history": "viewer",
-    "POST /api/v1/config/undo": "operator",
     "GET /api/v1/session": "anybody",
     "POST /api/v1/session": "anybody",
     "DELETE /api/v1/session": "anybody",
