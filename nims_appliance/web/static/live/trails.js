@@ -19,9 +19,9 @@ import { labelOf, shortId } from "./tracks.js";
 const ARROW_S = 2; // an arrow ends where the animal is then
 const ARROW_LEAST_PX = 10;
 const SYMBOL_PX = 5;
-const STEP_PX = 1.5; // points nearer to each other are one
+const STEP_PX = 3; // points nearer to each other are one
 const ROOM_PX = 80; // in the width of the picture for each track: then their labels tell speeds too
-const TAIL_PARTS = 4; // a tail gets paler towards its end in so many steps
+const TAIL_PARTS = 3; // a tail gets paler towards its end in so many steps
 
 /**
  * Draws tracks; returns where they are.
@@ -116,6 +116,7 @@ function drawTail(context, place, track, at, isChosen) {
   });
   const width = isChosen ? 2.4 : 1.6;
   if (path.length > 1) {
+    context.lineJoin = "bevel"; // a round one costs twice the time, and nobody sees it
     // A tail of an echogram is the track's history: it does not fade.
     const parts = place.kind === "echogram" || path.length < 2 * TAIL_PARTS ? 1 : TAIL_PARTS;
     const alpha = context.globalAlpha;
@@ -130,6 +131,7 @@ function drawTail(context, place, track, at, isChosen) {
       }
     }
     context.globalAlpha = alpha;
+    context.lineJoin = "round";
   }
   const last = path[path.length - 1];
   if (track.coasting && last) {
