@@ -19,6 +19,7 @@ from .archive import Archive
 from .context import Context
 from .journal import keep_journal
 from .listening import bind, interface_addresses, network_urls, opened, url
+from .output import Output, run_output
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
 from .storage import Storage
@@ -86,7 +87,8 @@ async def run_appliance(
         start("alarms", partial(watch_alarms, context))
         start("triggers", triggers.run)
         for name, output in context.plugins.outputs.items():
-            start(f"output {name}", partial(output, context))
+            run = partial(run_output, context, output) if isinstance(output, Output) else partial(output, context)
+            start(f"output {name}", run)
         start("track server", partial(tracks.serve, track_sockets))
         start("web", partial(_serve_web, context, web_sockets, tls))
         sonars = start("sonars", partial(run_sonars, context))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import click
 
     from .decoder import Driver, Simulator
+    from .output import Output
     from .pipeline.classify import Classifier
 
 PROJECT = "nims"
@@ -61,8 +62,9 @@ def nims_track_classifiers() -> list[Classifier]:
 
 
 @hookspec
-def nims_outputs() -> list[Callable]:
-    """Offer outputs: ``async def output(context: Context) -> None`` functions that run as supervised tasks.
+def nims_outputs() -> list[Callable | Output]:
+    """Offer outputs: ``async def output(context: Context) -> None`` functions that run as supervised tasks, or
+    `Output`s, which have settings.
 
     An output subscribes to the buses of its context and sends what it takes wherever it likes; when it raises it is
     restarted with back-off. It must be cancellable.

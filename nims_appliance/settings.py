@@ -392,6 +392,9 @@ class ApplianceSettings(Settings, frozen=True):
     recording: RecordingSettings = RecordingSettings()
     clips: ClipSettings = ClipSettings()
     storage: StorageSettings = StorageSettings()
+    outputs: Annotated[
+        dict[str, dict[str, Any]], Meta(description="Outputs of plugins by name, as `nims config schema` lists them")
+    ] = msgspec.field(default_factory=dict)
     triggers: Annotated[dict[str, TriggerSettings], Meta(description="Rules that act on what is seen, by name")] = (
         msgspec.field(default_factory=dict)
     )

@@ -12,8 +12,9 @@ import msgspec
 
 from ..errors import LinkError, ProfileError
 from ..links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
+from ..output import Output
 from ..settings import ApplianceSettings
-from .check import check_struct
+from .check import check_struct, suggest
 from .yaml import Document, Path, leaves, merge
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
         values["sonars"] = {
             name: _lay_over_profile(name, sonar, plugins, built, report) for name, sonar in sonars.items()
         }
+    _check_outputs(values, plugins, report)
     settings = check_struct(ApplianceSettings, values, (), report)
     if settings is not None:
         built.settings = settings
@@ -186,6 +188,22 @@ def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, 
     if isinstance(merged.get("driver"), dict):
         check_struct(driver.settings_type, merged["driver"], (*path, "driver"), report)
     return merged
+
+
+def _check_outputs(values: dict[str, Any], plugins: PluginHost, report: Any) -> None:
+    """Lay the settings of outputs over their defaults, so that all of them are there to be seen; check them."""
+    known = {name: output for name, output in plugins.outputs.items() if isinstance(output, Output)}
+    given = values.get("outputs", {})
+    if not isinstance(given, dict):
+        return
+    values["outputs"] = {name: msgspec.to_builtins(output.settings_type()) for name, output in known.items()}
+    for name, own in given.items():
+        if name not in known:
+            report(("outputs", name), f"no plugin offers an output of that name{suggest(name, known)}")
+        elif not isinstance(own, dict):
+            values["outputs"][name] = own
+        elif check_struct(known[name].settings_type, own, ("outputs", name), report) is not None:
+            values["outputs"][name] |= own
 
 
 def _check_name(path: Path, report: Any) -> None:

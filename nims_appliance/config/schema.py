@@ -14,6 +14,7 @@ from .yaml import Path
 
 if TYPE_CHECKING:
     from ..decoder import Driver
+    from ..output import Output
 
 _UNITS = {
     "_m2_s3": "m²/s³",
@@ -39,21 +40,23 @@ _UNITS = {
 }
 
 
-def make_schema(drivers: Iterable[Driver]) -> dict[str, Any]:
+def make_schema(drivers: Iterable[Driver], outputs: Iterable[Output] = ()) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of ApplianceSettings.
 
     Beside what the standard has, a property may have ``unit`` ("m") and ``restart`` ("sonar" or "appliance": what has
     to start anew before it takes effect; the browser cannot change the latter). ``$defs`` also has the settings of each
-    driver, as "driver <name>", for ``sonars.<name>.driver``.
+    driver, as "driver <name>", for ``sonars.<name>.driver``, and of each output, as "output <name>".
     """
     schema = msgspec.json.schema(ApplianceSettings)
     for kind in _structs(ApplianceSettings):
         _annotate(schema["$defs"][kind.__name__], kind)
-    for driver in drivers:
-        (_, *_), components = msgspec.json.schema_components([driver.settings_type], ref_template="#/$defs/{name}")
-        own = components.pop(driver.settings_type.__name__)
-        _annotate(own, driver.settings_type)
-        schema["$defs"][f"driver {driver.name}"] = own
+    offers: list[tuple[str, Driver | Output]] = [("driver", driver) for driver in drivers]
+    for kind_of_offer, offer in [*offers, *(("output", output) for output in outputs)]:
+        (_, *_), components = msgspec.json.schema_components([offer.settings_type], ref_template="#/$defs/{name}")
+        own = components.pop(offer.settings_type.__name__)
+        _annotate(own, offer.settings_type)
+        own["title"] = offer.title
+        schema["$defs"][f"{kind_of_offer} {offer.name}"] = own
         for name, component in components.items():
             schema["$defs"].setdefault(name, component)
     return schema

@@ -19,6 +19,7 @@ import trio
 
 from ..bus import Bus
 from ..errors import ConfigError
+from ..output import Output
 from ..settings import ApplianceSettings, SonarSettings
 from .build import Built, Layer, build, plain
 from .file import HEADER, read_config_file, set_aside, write_overrides
@@ -137,6 +138,12 @@ class ConfigStore:
         except KeyError:
             raise ConfigError(f"no sonar {name!r} is configured") from None
 
+    def output(self, name: str) -> Any:
+        """Return the effective settings of an output that has some: an instance of its settings type."""
+        output = self.plugins.outputs[name]
+        assert isinstance(output, Output)
+        return msgspec.convert(self.current.outputs.get(name, {}), output.settings_type)
+
     def profile(self, name: str) -> Profile:
         """Return a firmware profile by its name.
 
@@ -155,7 +162,8 @@ class ConfigStore:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of all settings; see `config_schema.make_schema`."""
-        return make_schema(self.plugins.drivers.values())
+        outputs = [output for output in self.plugins.outputs.values() if isinstance(output, Output)]
+        return make_schema(self.plugins.drivers.values(), outputs)
 
     @property
     def config_file_edited(self) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import click
 
     from ..decoder import DecoderContext, Driver, Simulator
+    from ..output import Output
     from ..pipeline.classify import Classifier
 
 GROUP = "nims_appliance.plugins"
@@ -96,8 +97,8 @@ class PluginHost:
         return self._offers.classifiers
 
     @property
-    def outputs(self) -> dict[str, Callable]:
-        """Output tasks by "plugin.function"."""
+    def outputs(self) -> dict[str, Callable | Output]:
+        """Outputs by name; those without settings by "plugin.function"."""
         return self._offers.outputs
 
     @property

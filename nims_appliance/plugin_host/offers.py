@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import PluginError
+from ..output import Output
 
 if TYPE_CHECKING:
     import click
@@ -48,7 +49,7 @@ class Offers:
         self.drivers: dict[str, Driver] = {}
         self.simulators: dict[str, Simulator] = {}
         self.classifiers: dict[str, Classifier] = {}
-        self.outputs: dict[str, Callable] = {}
+        self.outputs: dict[str, Callable | Output] = {}
         self.commands: dict[str, click.Command] = {}
         self._owners: dict[tuple[str, str], str] = {}
         self._add: dict[str, Callable[[Any, str], str]] = {
@@ -124,10 +125,27 @@ class Offers:
         return name
 
     def _add_output(self, output: Any, plugin: str) -> str:
+        if isinstance(output, Output):
+            return self._add_output_with_settings(output, plugin)
         function = output.func if isinstance(output, partial) else output
         if not inspect.iscoroutinefunction(function):
             raise PluginError(f"expected an async function, got {output!r}")
         name = self._claim("output", f"{plugin}.{function.__name__}", plugin)
+        self.outputs[name] = output
+        return name
+
+    def _add_output_with_settings(self, output: Output, plugin: str) -> str:
+        if not inspect.iscoroutinefunction(output.run):
+            raise PluginError(f"output {output.name!r}: run: expected an async function, got {output.run!r}")
+        try:
+            enabled: Any = msgspec.convert({}, output.settings_type).enabled
+        except (TypeError, AttributeError, msgspec.ValidationError) as error:
+            raise PluginError(
+                f"output {output.name!r}: settings_type: expected a msgspec.Struct with defaults and `enabled`: {error}"
+            ) from None
+        if enabled is not False:
+            raise PluginError(f"output {output.name!r}: enabled: expected False as default: nothing is sent unasked")
+        name = self._claim("output", output.name, plugin)
         self.outputs[name] = output
         return name
 
