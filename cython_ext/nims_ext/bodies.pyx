@@ -1,12 +1,12 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True
 """Bodies: which echoes lie on which of the confirmed tracks; there are few of these, and a thousand echoes."""
 
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, atan2, hypot, log, sqrt
 
 import numpy as np
 
 from .matrix cimport invert, quadratic
-from .records cimport Track
+from .records cimport Detection, Track
 
 FAR, NOBODYS = -1, -2
 """What `owners` says of echoes that are of no track: beyond reach of all, and near one."""
@@ -143,6 +143,92 @@ def covered(
                 if apart < near or long_ and quadratic(away, inverse, axes) < gate:
                     out[p] = True
     return on.view(bool)
+
+
+def unite(
+    Detection[::1] detections,
+    double[:, ::1] place,
+    double[:, :, ::1] noise,
+    const Py_ssize_t[::1] members,
+    const double[:, ::1] extent,
+    double[:, ::1] scatter,
+):
+    """Make one echo of several on a body, in two dimensions; return which of them it has become, the strongest.
+
+    Its place is the centroid weighted by amplitude, its covariance how far the middle of the body can be from that, its
+    extent that of all of them.
+
+    Args:
+      detections, place, noise: dtype DETECTION, shape (echoes, 2) and (echoes, 2, 2); changed where it is returned.
+      members: the echoes on the body, at least one.
+      extent: covariance of the echoes over the body, shape (2, 2).
+      scatter: written, shape (2, 2): that of these echoes, unbiased; 0 for a single one.
+
+    Raises:
+      ValueError: shapes do not fit, or an echo is not there.
+    """
+    cdef Py_ssize_t count = members.shape[0], n, e, best
+    cdef int i, j
+    _check(count > 0, "members: expected at least one")
+    _check(place.shape[0] == noise.shape[0] == detections.shape[0] and place.shape[1] == 2, "place")
+    _check(noise.shape[1] == noise.shape[2] == 2, "noise")
+    _check(extent.shape[0] == extent.shape[1] == scatter.shape[0] == scatter.shape[1] == 2, "expected 2 axes")
+    for n in range(count):
+        _check(0 <= members[n] < detections.shape[0], "members: index out of range")
+    cdef double centre[2]
+    cdef double covariance[4]
+    cdef double away[2]
+    cdef double total = 0, squares = 0, weight, middle_m, area_m2 = 0, sum_ = 0
+    cdef double nearest_m = INFINITY, farthest_m = -INFINITY, leftmost_m = INFINITY, rightmost_m = -INFINITY
+    cdef int cells = 0
+    cdef Detection *echo
+    with nogil:
+        best = members[0]
+        centre[0] = centre[1] = 0
+        for n in range(count):
+            e = members[n]
+            weight = sqrt(max(detections[e].peak, 1e-30))
+            total += weight
+            for i in range(2):
+                centre[i] += weight * place[e, i]
+            if detections[e].exceedance > detections[best].exceedance:
+                best = e
+        for i in range(2):
+            centre[i] /= total
+            for j in range(2):
+                covariance[2 * i + j] = scatter[i, j] = 0
+        middle_m = hypot(centre[0], centre[1])
+        for n in range(count):
+            e = members[n]
+            echo = &detections[e]
+            weight = sqrt(max(echo.peak, 1e-30)) / total
+            squares += weight * weight
+            for i in range(2):
+                away[i] = place[e, i] - centre[i]
+            for i in range(2):
+                for j in range(2):
+                    scatter[i, j] += weight * away[i] * away[j]
+                    covariance[2 * i + j] += weight * weight * noise[e, i, j]
+            nearest_m = min(nearest_m, echo.range_m - echo.length_m / 2)
+            farthest_m = max(farthest_m, echo.range_m + echo.length_m / 2)
+            leftmost_m = min(leftmost_m, echo.bearing_rad * middle_m - echo.width_m / 2)
+            rightmost_m = max(rightmost_m, echo.bearing_rad * middle_m + echo.width_m / 2)
+            area_m2 += echo.area_m2
+            sum_ += echo.total
+            cells += echo.cells
+        for i in range(2):
+            place[best, i] = centre[i]
+            for j in range(2):
+                scatter[i, j] = scatter[i, j] / (1 - squares) if count > 1 else 0
+                # the places on a body are not drawn at random: the more of them echo, the nearer their centroid to its
+                # middle
+                noise[best, i, j] = covariance[2 * i + j] + squares * extent[i, j] / count
+        if count > 1:
+            echo = &detections[best]
+            echo.length_m, echo.width_m = farthest_m - nearest_m, rightmost_m - leftmost_m
+            echo.area_m2, echo.total, echo.cells = area_m2, sum_, cells
+            echo.range_m, echo.bearing_rad = middle_m, atan2(centre[0], centre[1])
+    return best
 
 
 cdef void _check_tracks(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from nims_ext.bodies import NOBODYS, covered, owners
+from nims_ext.bodies import NOBODYS, covered, owners, unite
 
 from .measurement import Echoes
 from .track_table import TrackTable
@@ -108,28 +108,10 @@ class Bodies:
 
     def _join(self, table: TrackTable, row: int, members: np.ndarray, echoes: Echoes) -> np.ndarray:
         """Make one echo of those of `members`, the strongest of them; return the others."""
-        detections, place, noise = echoes.detections, echoes.place, echoes.noise
-        weight = np.sqrt(np.maximum(detections["peak"][members], 1e-30))
-        weight /= weight.sum()
-        extent = table.extent[row]
-        centre = weight @ place[members]
+        scatter = np.zeros((2, 2))
+        best = unite(echoes.detections, echoes.place, echoes.noise, members, table.extent[row], scatter)
         if len(members) > 1:  # one echo alone says nothing about a length
-            away = place[members] - centre
-            self._scatter[int(table["id"][row])] = (weight[:, None] * away).T @ away / (1 - (weight**2).sum())
-        best = members[np.argmax(detections["exceedance"][members])]
-        # the places on a body are not drawn at random: the more of them echo, the nearer their centroid to its middle
-        covariance = np.tensordot(weight**2, noise[members], 1) + (weight**2).sum() * extent / len(members)
-        place[best], noise[best] = centre, covariance
-        if len(members) > 1:
-            range_m, bearing_rad = detections["range_m"][members], detections["bearing_rad"][members]
-            middle_m = float(np.hypot(*centre))
-            for name, at in (("length_m", range_m), ("width_m", bearing_rad * middle_m)):
-                half = detections[name][members] / 2
-                detections[name][best] = (at + half).max() - (at - half).min()
-            for name in ("area_m2", "total", "cells"):
-                detections[name][best] = detections[name][members].sum()
-            detections["range_m"][best] = middle_m
-            detections["bearing_rad"][best] = math.atan2(centre[0], centre[1])
+            self._scatter[int(table["id"][row])] = scatter
         return members[members != best]
 
     def learn(self, table: TrackTable, dt_s: float) -> None:
@@ -141,8 +123,13 @@ class Bodies:
                 table.extent[row] = self._limited(table.extent[row] + share * (scatter - table.extent[row]))
 
     def _limited(self, extent: np.ndarray) -> np.ndarray:
-        variance, axis = np.linalg.eigh(extent)
-        return (axis * np.clip(variance, THINNEST_M**2, (EVEN * self._max_m) ** 2)) @ axis.T
+        """Return the covariance with its variances along both axes kept between the least and the most."""
+        (a, b), (_, c) = extent.tolist()
+        middle, half = (a + c) / 2, math.hypot((a - c) / 2, b)  # the variances are middle + half and middle - half
+        least, most = THINNEST_M**2, (EVEN * self._max_m) ** 2
+        high, low = (min(max(variance, least), most) for variance in (middle + half, middle - half))
+        turned = (extent - middle * np.eye(2)) / half if half > 0 else np.zeros((2, 2))
+        return (high + low) / 2 * np.eye(2) + (high - low) / 2 * turned
 
     def covers(self, table: TrackTable, place: np.ndarray) -> np.ndarray:
         """Return which places lie on the body of a confirmed track, shape (places,), bool."""

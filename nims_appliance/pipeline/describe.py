@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..frame import Frame
 from ..settings import CurrentSettings, SonarSettings
 from .course import Course
 from .results import TrackState, TrackSummary
-from .track_table import TrackTable
+from .track_table import Row, TrackTable
 from .zones import Zones
 
 BLOCK_PINGS = 256
@@ -34,8 +35,8 @@ class History:
 
     def __init__(self, axes: int, settings: SonarSettings) -> None:
         self.axes = axes
-        self.row: np.void | None = None
-        """The track's scalars when it was last seen."""
+        self.row: Any = None
+        """The track's scalars, a `Row`, when it was last seen; None before there is one."""
         self.channel = ""
         self.zones = Zones(settings.zones)
         self.current_m_s = _velocity(settings.current)
@@ -49,10 +50,12 @@ class History:
         """How many of these are up to the last ping in which it was seen."""
         self._first_covariance = self._last_covariance = np.zeros((2 * axes, 2 * axes))
         self._seen = 0
-        self._sizes_m = np.zeros(2)
+        self._length_m = self._width_m = 0.0
         """Sums over the pings in which it was seen."""
-        self._ease, self._eased = np.zeros(2), np.zeros(2)
-        """Sum and count of how near the score was to its best: up to the last sight, and since."""
+        self._ease, self._ease_pings = 0.0, 0
+        """Sum of how near the score was to its best, and of how many pings, up to the last sight ..."""
+        self._eased, self._eased_pings = 0.0, 0
+        """... and since."""
 
     def __len__(self) -> int:
         """Return how many pings it holds in full."""
@@ -60,13 +63,14 @@ class History:
 
     def add(self, table: TrackTable, index: int, time_s: float) -> None:
         """Add the track of row `index` as it is after a ping."""
-        row = table.rows[index]
-        seen = row["gap_s"] == 0
+        row: Any = Row._make(table.rows[index].item())
+        seen = row.gap_s == 0
         if seen or self.row is None:
-            self.row = row.copy()
+            self.row = row
         if self._times_s and time_s <= self._times_s[-1]:
             return
-        self._eased += 1.0 - min(max((row["best"] - row["score"]) / LOSS_AT_END, 0.0), 1.0), 1.0
+        self._eased += 1.0 - min(max((row.best - row.score) / LOSS_AT_END, 0.0), 1.0)
+        self._eased_pings += 1
         if not seen and len(self) - self._sure >= BLOCK_PINGS:
             return  # while it is only predicted every ping says the same
         self._times_s.append(time_s)
@@ -77,11 +81,13 @@ class History:
         if seen:
             self._sure = len(self)
             self._seen += 1
-            self._sizes_m += row["length_m"], row["width_m"]
+            self._length_m += row.length_m
+            self._width_m += row.width_m
             self._ease += self._eased
-            self._eased[:] = 0.0
+            self._ease_pings += self._eased_pings
+            self._eased, self._eased_pings = 0.0, 0
             # not all tracks in the same ping: it takes milliseconds
-            if self._sure >= 2 * BLOCK_PINGS + int(row["id"]) % BLOCK_PINGS:
+            if self._sure >= 2 * BLOCK_PINGS + row.id % BLOCK_PINGS:
                 self._fold(self._sure - BLOCK_PINGS)
 
     def _fold(self, count: int) -> None:
@@ -104,14 +110,13 @@ class History:
 
     def mean_size_m(self) -> tuple[float, float]:
         """Return the mean length and width of its echoes."""
-        length_m, width_m = self._sizes_m / max(self._seen, 1)
-        return float(length_m), float(width_m)
+        return self._length_m / max(self._seen, 1), self._width_m / max(self._seen, 1)
 
     def quality(self) -> float:
         """Return `TrackSummary.quality`."""
         assert self.row is not None
-        hits, pings = int(self.row["hits"]), int(self.row["pings"])
-        ease = self._ease[0] / self._ease[1] if self._ease[1] else 0.0
+        hits, pings = self.row.hits, self.row.pings
+        ease = self._ease / max(self._ease_pings, 1)
         return float(min(hits / max(pings, 1), 1.0) * ease * hits / (hits + FEW_HITS))
 
     def net_covariance(self) -> np.ndarray:
@@ -155,7 +160,7 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
     """Return the confirmed track of row `index` at this ping."""
     axes = table.axes
     history.channel = frame.channel
-    row = table.rows[index]
+    row: Any = Row._make(table.rows[index].item())
     position = (*table.state[index, :axes].tolist(), 0.0)[:3]
     velocity = (*table.state[index, axes:].tolist(), 0.0)[:3]
     range_m = math.hypot(*position)
@@ -166,8 +171,8 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
     range_rate = sum(p * v for p, v in zip(position, velocity, strict=True)) / near
     across = max(near * math.cos(bearing_rad), 1e-6)
     return TrackState(
-        id=int(row["id"]),
-        state="confirmed" if row["gap_s"] == 0 else "coasting",
+        id=row.id,
+        state="confirmed" if row.gap_s == 0 else "coasting",
         position_m=position,
         velocity_m_s=velocity,
         covariance=tuple(map(tuple, table.covariance[index, :axes, :axes].tolist())),
@@ -178,20 +183,20 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
         bearing_rate_rad_s=(velocity[0] - range_rate * math.sin(bearing_rad)) / across,
         elevation_rate_rad_s=(velocity[2] - range_rate * math.sin(elevation_rad))
         / max(near * math.cos(elevation_rad), 1e-6),
-        first_time_s=float(row["first_s"]),
-        hits=int(row["hits"]),
-        min_range_m=float(row["min_range_m"]),
-        max_range_m=float(row["max_range_m"]),
-        min_bearing_rad=float(row["min_bearing_rad"]),
-        max_bearing_rad=float(row["max_bearing_rad"]),
-        min_elevation_rad=float(row["min_elevation_rad"]),
-        max_elevation_rad=float(row["max_elevation_rad"]),
-        length_m=float(row["length_m"]),
-        width_m=float(row["width_m"]),
+        first_time_s=row.first_s,
+        hits=row.hits,
+        min_range_m=row.min_range_m,
+        max_range_m=row.max_range_m,
+        min_bearing_rad=row.min_bearing_rad,
+        max_bearing_rad=row.max_bearing_rad,
+        min_elevation_rad=row.min_elevation_rad,
+        max_elevation_rad=row.max_elevation_rad,
+        length_m=row.length_m,
+        width_m=row.width_m,
         height_m=math.nan,
-        mean_area_m2=float(row["area_m2"]) / max(int(row["hits"]), 1),
-        strength_db=10 * math.log10(max(float(row["power"]) / max(int(row["hits"]), 1), 1e-30)),
-        calibrated=bool(row["calibrated"]),
+        mean_area_m2=row.area_m2 / max(row.hits, 1),
+        strength_db=10 * math.log10(max(row.power / max(row.hits, 1), 1e-30)),
+        calibrated=row.calibrated,
         speed_m_s=math.hypot(*velocity),
         channel=frame.channel,
         zones=history.zones.around(range_m, bearing_rad),
@@ -203,32 +208,32 @@ def summary_of(history: History) -> TrackSummary:
     course, row, three = history.finish(), history.row, history.axes == 3
     assert row is not None
     net_m = float(np.sqrt(course.net_m @ course.net_m))
-    hits = int(row["hits"])
+    hits = row.hits
     length_m, width_m = history.mean_size_m()
     duration_s = course.duration_s
     return TrackSummary(
-        id=int(row["id"]),
-        first_time_s=float(row["first_s"]),
-        last_time_s=float(row["last_hit_s"]),
+        id=row.id,
+        first_time_s=row.first_s,
+        last_time_s=row.last_hit_s,
         hits=hits,
-        pings=int(row["pings"]),
+        pings=row.pings,
         mean_speed_m_s=course.path_m / duration_s if duration_s > 0 else course.peak_speed_m_s,
         peak_speed_m_s=course.peak_speed_m_s,
         path_m=course.path_m,
         net_m=net_m,
         straightness=min(net_m / course.path_m, 1.0) if course.path_m > 0 else 0.0,
         heading_rad=math.atan2(course.net_m[0], course.net_m[1]),
-        min_range_m=float(row["min_range_m"]),
-        max_range_m=float(row["max_range_m"]),
-        min_bearing_rad=float(row["min_bearing_rad"]),
-        max_bearing_rad=float(row["max_bearing_rad"]),
-        min_elevation_rad=float(row["min_elevation_rad"]),
-        max_elevation_rad=float(row["max_elevation_rad"]),
+        min_range_m=row.min_range_m,
+        max_range_m=row.max_range_m,
+        min_bearing_rad=row.min_bearing_rad,
+        max_bearing_rad=row.max_bearing_rad,
+        min_elevation_rad=row.min_elevation_rad,
+        max_elevation_rad=row.max_elevation_rad,
         mean_length_m=length_m,
         mean_width_m=width_m,
-        mean_area_m2=float(row["area_m2"]) / max(hits, 1),
-        strength_db=10 * math.log10(max(float(row["power"]) / max(hits, 1), 1e-30)),
-        calibrated=bool(row["calibrated"]),
+        mean_area_m2=row.area_m2 / max(hits, 1),
+        strength_db=10 * math.log10(max(row.power / max(hits, 1), 1e-30)),
+        calibrated=row.calibrated,
         quality=history.quality(),
         channel=history.channel,
         positions=course.positions(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nims_ext.bodies import FAR, NOBODYS, covered, owners
+from nims_ext.bodies import FAR, NOBODYS, covered, owners, unite
 from nims_ext.measure import surroundings
 from nims_ext.pairs import BODY, PAIR, POINT, TURN, find_pairs
 from nims_ext.score import end, expect, judge
@@ -17,6 +17,7 @@ from nims_ext.table import TRACK, begin, compact, tell
 from nims_ext.track import correct, predict
 
 from nims_appliance.pipeline import strength
+from nims_appliance.pipeline.bodies import THINNEST_M, Bodies
 from nims_appliance.pipeline.measurement import Echoes
 from nims_appliance.pipeline.results import DETECTION
 
@@ -359,6 +360,50 @@ def test_places_on_bodies_are_covered(seed: int, axes: int) -> None:
             if t.extent[i].any():
                 expected |= gaussian(away, t.extent[i] + 0.05**2 * np.eye(axes))[0] < 9.0
         assert on[d] == expected
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5))
+def test_echoes_of_a_body_become_one(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    e, members = echoes(rng, 8, 2), rng.permutation(8)[:count]
+    e.detections["cells"] = rng.integers(1, 9, 8)
+    e.detections["total"] = rng.uniform(1, 9, 8)
+    old, place, noise = e.detections.copy(), e.place.copy(), e.noise.copy()
+    extent, scatter = np.array([[0.04, 0.01], [0.01, 0.02]]), np.full((2, 2), 7.0)
+    best = unite(e.detections, e.place, e.noise, members, extent, scatter)
+    assert best == members[np.argmax(old["exceedance"][members])]
+    weight = np.sqrt(old["peak"][members])
+    weight /= weight.sum()
+    centre = weight @ place[members]
+    unbiased = np.cov(place[members].T, aweights=weight) if count > 1 else np.zeros((2, 2))
+    np.testing.assert_allclose(scatter, unbiased, atol=1e-12)
+    np.testing.assert_allclose(e.place[best], centre)
+    expected = np.einsum("n,nij->ij", weight**2, noise[members]) + (weight**2).sum() * extent / count
+    np.testing.assert_allclose(e.noise[best], expected)
+    found, parts = e.detections[best], old[members]
+    if count == 1:
+        assert found.tobytes() == old[best].tobytes()
+    else:
+        middle_m = math.hypot(*centre)
+        assert found["range_m"] == pytest.approx(middle_m)
+        assert found["bearing_rad"] == pytest.approx(math.atan2(*centre))
+        for name, at in (("length_m", parts["range_m"]), ("width_m", parts["bearing_rad"] * middle_m)):
+            assert found[name] == pytest.approx((at + parts[name] / 2).max() - (at - parts[name] / 2).min())
+        for name in ("area_m2", "total", "cells"):
+            assert found[name] == pytest.approx(parts[name].sum())
+    others = np.delete(np.arange(8), best)
+    assert e.detections[others].tobytes() == old[others].tobytes()
+    np.testing.assert_array_equal(e.place[others], place[others])
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 3.0))
+def test_the_extent_of_a_body_is_limited_along_its_axes(seed: int, size: float) -> None:
+    mixed = np.random.default_rng(seed).normal(size=(2, 2)) * size
+    extent = mixed @ mixed.T
+    variance, axis = np.linalg.eigh(extent)
+    expected = (axis * np.clip(variance, THINNEST_M**2, 4.0 / 12)) @ axis.T
+    np.testing.assert_allclose(Bodies(2.0)._limited(extent), expected, atol=1e-9)
+    np.testing.assert_allclose(Bodies(2.0)._limited(9.0 * np.eye(2)), 4.0 / 12 * np.eye(2))
 
 
 @given(st.integers(0, 10**6))
