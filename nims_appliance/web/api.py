@@ -8,6 +8,7 @@ from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
+from ..config.store import ChangeError
 from .auth import current, needs
 from .bodies import json_answer, read_json
 from .pagesocket import describe_config, describe_history
@@ -54,7 +55,14 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         changes = body.get("changes") if isinstance(body, dict) else None
         if not isinstance(changes, dict) or not changes:
             raise BadRequest('expected {"changes": {"dotted.key": value, ...}}')
-        await context.config.change(changes, current().author, source=_source())
+        expected = body.get("expected")
+        if not isinstance(expected, (dict, type(None))):
+            raise BadRequest('expected: expected {"dotted.key": value}, as they were shown')
+        try:
+            await context.config.change(changes, current().author, source=_source(), expected=expected)
+        except ChangeError as error:
+            told = {"ok": False, "error": str(error), "errors": str(error).split("; "), "status": 400}
+            return json_answer({**told, "problems": error.problems}, 400)
         return json_answer({"ok": True, "changes": changes})
 
     @app.get("/api/v1/config/history")

@@ -33,6 +33,7 @@ import { element, find } from "../shared/elements.js";
  * @property {Record<string, Profile>} profiles
  * @property {string[]} errors
  * @property {string[]} warnings
+ * @property {boolean} edited  whether config.yaml is another than at the start
  */
 
 /** @typedef {{title: string, driver: string, default_link?: string}} Profile */
@@ -103,18 +104,21 @@ export class Field {
     const options = choices(schema);
     this.kind = kindOf(schema, schema.default);
     this.input = inputFor(id, this.kind, options);
-    this.input.disabled = schema.restart === "appliance";
     this.error = element("p", { className: "error", id: `${id}-error`, hidden: true });
     this.origin = element("span", { className: "origin" });
-    this.reset = element("button", { type: "button", className: "plain", textContent: "undo", title: "Back to the value below" });
+    this.reset = element("button", { type: "button", className: "plain", textContent: "Reset", title: "Back to what config.yaml, the profile or the default says" });
     this.reset.onclick = () => onReset(this);
-    const unit = schema.unit ? element("span", { className: "unit", textContent: ` ${schema.unit}` }) : null;
+    this.reset.setAttribute("aria-label", `Reset ${schema.title ?? title(name)}`);
+    this.conflict = element("p", { className: "conflict", role: "status", hidden: true });
+    const unit = schema.unit ? element("span", { className: "unit", textContent: schema.unit }) : null;
     const help = element("p", { className: "help", id: `${id}-help`, textContent: helpOf(schema) });
     this.row = element(
       "div", { className: "field" },
-      element("div", {}, element("label", { htmlFor: id, textContent: schema.title ?? title(name) }), unit, element("p", { className: "from" }, this.origin, this.reset)),
-      this.input, help, this.error,
+      element("div", {}, element("label", { htmlFor: id, textContent: schema.title ?? title(name) }), element("p", { className: "from" }, this.origin, this.reset)),
+      element("div", { className: "control" }, this.input, unit),
+      help, this.error, this.conflict,
     );
+    this.row.dataset.words = `${key} ${schema.title ?? title(name)} ${schema.description ?? ""}`.toLowerCase();
     this.input.setAttribute("aria-describedby", `${help.id} ${this.error.id}`);
     this.input.addEventListener("input", () => onInput(this));
   }
@@ -127,10 +131,28 @@ export class Field {
   show(value, origin) {
     this.saved = value;
     this.write(value);
-    this.origin.textContent = origin;
-    const own = origin.startsWith("overrides");
-    this.row.classList.toggle("differs", origin !== "default" && !origin.startsWith("profile"));
-    this.reset.hidden = !own;
+    const differs = origin !== "default" && !origin.startsWith("profile");
+    const held = /^(environment|command line)/.test(origin);
+    this.input.disabled = held || this.schema.restart === "appliance";
+    this.origin.textContent = origin === "default" ? "" : held ? `held by the ${origin}` : origin;
+    const { default: usual } = this.schema;
+    this.origin.title = differs && usual !== undefined ? `default: ${textOf(usual)}` : "";
+    this.row.classList.toggle("differs", differs);
+    this.reset.hidden = !origin.startsWith("overrides");
+  }
+
+  /**
+   * Says that somebody else has changed the setting while another value is typed here.
+   * @param {string} text  empty: nobody has
+   * @param {() => void} [onTake]
+   */
+  tellConflict(text, onTake) {
+    this.conflict.hidden = !text;
+    this.conflict.replaceChildren(text);
+    if (!text) return;
+    const take = element("button", { type: "button", className: "plain", textContent: "Take theirs" });
+    take.onclick = () => onTake?.();
+    this.conflict.append(" ", take);
   }
 
   /** @param {any} value */
@@ -181,6 +203,19 @@ export class Field {
     this.error.hidden = !text;
     this.input.setAttribute("aria-invalid", text ? "true" : "false");
   }
+}
+
+/**
+ * A value as people read it.
+ * @param {any} value
+ * @returns {string}
+ */
+export function textOf(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "boolean") return value ? "on" : "off";
+  if (Array.isArray(value)) return value.length ? value.map(textOf).join(", ") : "none";
+  if (typeof value === "object") return Object.entries(value).map(([key, item]) => `${key} ${textOf(item)}`).join(", ") || "none";
+  return value === "" ? "empty" : String(value);
 }
 
 /**
@@ -259,6 +294,9 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
             const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
             remove.onclick = () => onRemove(label.toLowerCase().replace(itemName.toLowerCase(), itemName), itemKey);
             group.append(remove);
+          } else if (item.required?.length) {
+            const origin = config.origins[`${itemKey}.${item.required[0]}`] ?? "default";
+            group.append(element("p", { className: "fixed", textContent: `It comes from the ${origin.startsWith("profile") ? "profile" : origin}, and can be removed only there.` }));
           }
         }
         if (depth > 0) addAdder(container, name.replace(/s$/, ""), key, item);
@@ -293,6 +331,7 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
     summary.append(count);
     const group = element("details", { className: "group", open: depth === 0 }, summary);
     group.dataset.key = key;
+    group.dataset.title = label;
     container.append(group);
     return group;
   }

@@ -1,34 +1,57 @@
 // The settings page: shows the configuration, checks what is typed, saves it, and follows the changes of other pages.
 
-import { byId, find } from "../shared/elements.js";
+import { byId } from "../shared/elements.js";
+import { may, onSession, request, RequestError } from "../shared/session.js";
 import { mountShell } from "../shared/shell.js";
-import { drawForm } from "./form.js";
+import { offerProfiles, wireAdding } from "./adding.js";
+import { drawForm, textOf } from "./form.js";
+import { History } from "./history.js";
+import { showReview } from "./review.js";
+import { Search } from "./search.js";
 
 /**
  * @typedef {import("./form.js").Field} Field
  * @typedef {import("./form.js").Configuration} Configuration
  */
 
+const CHECK_AFTER_MS = 250;
+const RETRY_MS = 2000;
+
 const form = byId("form", HTMLFormElement);
-const pendingElement = byId("pending");
-const pendingText = find(pendingElement, "p");
-const saveButton = find(pendingElement, ".primary", HTMLButtonElement);
-const shell = mountShell({ follow: false });
+const search = new Search(form);
+const history = new History();
 /** @type {Map<string, any>} */
-const pending = new Map(); // dotted key -> value as typed; null: take the override back
+const pending = new Map(); // dotted key -> value as typed; undefined: cannot be one; null: take the override back
+/** @type {Map<string, any>} */
+const seen = new Map(); // dotted key -> what was saved when somebody began to type another value
+/** @type {Set<string>} */
+const refused = new Set(); // keys that the server complains of
 /** @type {Map<string, Field>} */
 let fields = new Map();
 /** @type {WebSocket | null} */
 let socket = null;
-let saveNumber = 0;
-/** @type {{id: number, keys: string[]} | null} */
-let saving = null;
+let saving = false;
+let problem = "";
+let checkNumber = 0;
+let checkTimer = 0;
+
+const shell = mountShell({
+  follow: true,
+  keys: [
+    { keys: "/", does: "Search", run: () => search.focus() },
+    { keys: "Ctrl+s", does: "Save", run: () => form.requestSubmit() },
+    { keys: "d", does: "Only what differs from the default", run: () => byId("differs").click() },
+    { keys: "o", does: "Open or close all groups", run: foldAll },
+    { keys: "h", does: "History of changes", run: () => byId("history-title").scrollIntoView() },
+  ],
+});
 
 const same = (/** @type {any} */ a, /** @type {any} */ b) => JSON.stringify(a) === JSON.stringify(b);
-/** @param {any} value */
-function show(value) {
-  if (value === null) return "value below";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+
+function foldAll() {
+  const groups = [...form.querySelectorAll("details")];
+  const open = groups.some((group) => !group.open);
+  for (const group of groups) group.open = open;
 }
 
 /** @type {Promise<void> | null} */
@@ -57,29 +80,63 @@ async function draw() {
   const config = await response.json();
   if (!response.ok) throw new Error(config.error);
   const open = new Map([...form.querySelectorAll("details")].map((group) => [group.dataset.key, group.open]));
+  const focused = document.activeElement instanceof HTMLElement && form.contains(document.activeElement) ? document.activeElement.id : "";
   const before = fields;
-  fields = drawForm(form, config, { onInput: typed, onReset: takeBack, onAdd: addItem, onRemove: removeItem });
+  fields = drawForm(form, config, { onInput: typed, onReset: takeBack, onAdd: change, onRemove: remove });
   for (const group of form.querySelectorAll("details")) group.open = open.get(group.dataset.key) ?? group.open;
+  for (const key of pending.keys()) if (!fields.has(key)) forget(key);
   for (const [key, field] of fields) {
-    if (pending.has(key)) {
-      if (pending.get(key) !== null) field.write(pending.get(key));
-      check(field);
-    } else if (before.has(key) && !same(before.get(key)?.saved, field.saved)) {
-      field.row.classList.add("pushed");
-    }
+    if (pending.has(key)) keep(key, field);
+    else if (before.has(key) && !same(before.get(key)?.saved, field.saved)) field.row.classList.add("pushed");
   }
+  if (focused) document.getElementById(focused)?.focus();
   offerProfiles(config.profiles);
-  const problems = [...config.errors, ...config.warnings];
-  shell.setProblems(config.errors.length ? "Safe mode: no sonar runs until this is repaired." : "Ignored:", problems);
-  tellPending();
-  if (location.hash === "#add" && !before.size) addForm.scrollIntoView();
+  const notes = [...config.warnings, ...(config.edited ? ["config.yaml was edited since the start: restart the appliance to use it"] : [])];
+  const shown = byId("notes");
+  shown.hidden = !notes.length;
+  shown.textContent = notes.join("\n");
+  search.listContents();
+  search.apply();
+  tell();
+  if (location.hash === "#add" && !before.size) byId("add").scrollIntoView();
+}
+
+/**
+ * Keeps what is typed in a field that was drawn anew, and says so where somebody else has changed it.
+ * @param {string} key
+ * @param {Field} field
+ */
+function keep(key, field) {
+  const typedValue = pending.get(key);
+  if (typedValue !== null && typedValue !== undefined) field.write(typedValue);
+  check(field);
+  if (!pending.has(key)) return;
+  if (!same(seen.get(key), field.saved)) {
+    field.tellConflict(`Changed to ${textOf(field.saved)} by somebody else meanwhile.`, () => {
+      field.write(field.saved);
+      field.tellConflict("");
+      typed(field);
+    });
+  }
+}
+
+/** @param {string} key */
+function forget(key) {
+  pending.delete(key);
+  seen.delete(key);
+  refused.delete(key);
 }
 
 /** @param {Field} field */
 function typed(field) {
+  problem = "";
+  if (!pending.has(field.key)) seen.set(field.key, field.saved);
   pending.set(field.key, undefined);
   check(field);
-  tellPending();
+  if (!pending.has(field.key)) field.tellConflict("");
+  tell();
+  clearTimeout(checkTimer);
+  checkTimer = setTimeout(askServer, CHECK_AFTER_MS);
 }
 
 /**
@@ -87,127 +144,124 @@ function typed(field) {
  * @param {Field} field
  */
 function check(field) {
-  if (pending.get(field.key) === null) {
-    field.row.classList.add("changed");
-    return;
-  }
-  try {
-    const value = field.read();
-    field.complain("");
-    if (same(value, field.saved)) pending.delete(field.key);
-    else pending.set(field.key, value);
-  } catch (error) {
-    pending.set(field.key, undefined);
-    field.complain(error instanceof Error ? error.message : String(error));
+  if (pending.get(field.key) !== null) {
+    try {
+      const value = field.read();
+      field.complain("");
+      if (same(value, field.saved)) forget(field.key);
+      else pending.set(field.key, value);
+    } catch (error) {
+      pending.set(field.key, undefined);
+      field.complain(error instanceof Error ? error.message : String(error));
+    }
   }
   field.row.classList.toggle("changed", pending.has(field.key));
 }
 
+/** Lets the server look at what is typed: it knows what must go together. */
+async function askServer() {
+  if (socket?.readyState !== WebSocket.OPEN || !pending.size || !(await may("operator"))) return;
+  const known = [...pending].filter(([, value]) => value !== undefined);
+  checkNumber += 1;
+  socket.send(JSON.stringify({ type: "check", id: checkNumber, changes: Object.fromEntries(known) }));
+}
+
+/**
+ * Shows what the server complains of: at its field, or at one that is typed in below the section that it names.
+ * @param {Record<string, string>} problems by dotted key
+ */
+function showProblems(problems) {
+  for (const key of refused) if (pending.get(key) !== undefined) fields.get(key)?.complain("");
+  refused.clear();
+  const elsewhere = [];
+  for (const [key, text] of Object.entries(problems)) {
+    const place = pending.has(key) ? key : [...pending.keys()].reverse().find((one) => one.startsWith(`${key}.`));
+    if (place !== undefined && fields.has(place)) {
+      fields.get(place)?.complain(text);
+      refused.add(place);
+    } else {
+      elsewhere.push(key ? `${key}: ${text}` : text);
+    }
+  }
+  problem = elsewhere.join("; ");
+  tell();
+}
+
 /** @param {Field} field */
 function takeBack(field) {
+  seen.set(field.key, field.saved);
   pending.set(field.key, null);
   field.complain("");
   field.row.classList.add("changed");
-  tellPending();
+  tell();
 }
 
-function tellPending(problem = "") {
-  pendingElement.hidden = pending.size === 0 && !problem;
-  const invalid = [...pending.values()].includes(undefined);
-  saveButton.disabled = invalid || saving !== null || socket?.readyState !== WebSocket.OPEN;
-  pendingText.classList.toggle("bad", Boolean(problem));
-  if (problem) {
-    pendingText.textContent = problem;
-    return;
-  }
-  const parts = [...pending].slice(0, 4).flatMap(([key, value], i) => [
-    i ? ", " : "",
-    `${key.replace(/^sonars\./, "")} `,
-    Object.assign(document.createElement("del"), { textContent: show(fields.get(key)?.saved) }),
-    " ",
-    Object.assign(document.createElement("ins"), { textContent: value === undefined ? "?" : show(value) }),
-  ]);
-  pendingText.replaceChildren(...parts, pending.size > 4 ? ` and ${pending.size - 4} more` : "");
+function tell() {
+  const invalid = [...pending.values()].includes(undefined) || refused.size > 0;
+  const changes = [...pending].map(([key, value]) => ({ key, value, field: fields.get(key) }));
+  showReview(changes, { problem, ready: !invalid && !saving });
 }
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (!socket || !pending.size || [...pending.values()].includes(undefined)) return;
-  saving = { id: ++saveNumber, keys: [...pending.keys()] };
-  socket.send(JSON.stringify({ type: "change", id: saving.id, changes: Object.fromEntries(pending) }));
-  tellPending();
+  if (saving || !pending.size || [...pending.values()].includes(undefined)) return;
+  saving = true;
+  tell();
+  const changes = Object.fromEntries(pending);
+  // What is on the screen: where somebody else was faster still, the server says so.
+  const expected = Object.fromEntries([...pending.keys()].map((key) => [key, fields.get(key)?.saved ?? null]));
+  try {
+    await request("PATCH", "/api/v1/config", { changes, expected });
+    for (const key of Object.keys(changes)) forget(key);
+    problem = "";
+    await load();
+  } catch (error) {
+    if (error instanceof RequestError && error.body?.problems) showProblems(error.body.problems);
+    if (!refused.size) problem = `Not saved: ${error instanceof Error ? error.message : error}`;
+  } finally {
+    saving = false;
+    tell();
+  }
 });
 
 byId("discard").onclick = () => {
-  for (const key of pending.keys()) {
+  for (const key of [...pending.keys()]) {
     const field = fields.get(key);
-    field?.write(field.saved);
-    field?.complain("");
-    field?.row.classList.remove("changed");
+    forget(key);
+    if (!field) continue;
+    field.write(field.saved);
+    field.complain("");
+    field.tellConflict("");
+    field.row.classList.remove("changed");
   }
-  pending.clear();
-  tellPending();
+  problem = "";
+  tell();
 };
 
-const addForm = byId("add", HTMLFormElement);
-const nameInput = find(addForm, "[name=name]", HTMLInputElement);
-const profileSelect = find(addForm, "[name=profile]", HTMLSelectElement);
-const linkInput = find(addForm, "[name=link]", HTMLInputElement);
-
 /**
- * Offers the known profiles; the link that a profile usually has is proposed.
- * @param {Configuration["profiles"]} profiles
+ * Changes something at once.
+ * @param {Record<string, any>} changes
+ * @returns {Promise<string>} what is wrong with it
  */
-function offerProfiles(profiles) {
-  const [profile, link] = [profileSelect, linkInput];
-  const chosen = profile.value;
-  const options = Object.entries(profiles).sort().map(([name, { title }]) => new Option(title, name));
-  profile.replaceChildren(...options);
-  if (chosen in profiles) profile.value = chosen;
-  const propose = () => {
-    if (!link.value || link.dataset.proposed === link.value) {
-      link.value = link.dataset.proposed = profiles[profile.value]?.default_link ?? "";
-    }
-  };
-  profile.onchange = propose;
-  propose();
-}
-
-addForm.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const key = `sonars.${nameInput.value.trim()}`;
-  const response = await patch({ [`${key}.profile`]: profileSelect.value, [`${key}.link`]: linkInput.value.trim() });
-  const complaint = find(addForm, ".error");
-  complaint.hidden = response.ok;
-  if (response.ok) addForm.reset();
-  else complaint.textContent = (await response.json()).error;
-});
-
-/** @param {Record<string, any>} changes */
-async function addItem(changes) {
-  const response = await patch(changes);
-  return response.ok ? "" : (await response.json()).error;
+async function change(changes) {
+  try {
+    await request("PATCH", "/api/v1/config", { changes });
+    return "";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 /**
  * @param {string} what
  * @param {string} key
  */
-async function removeItem(what, key) {
+async function remove(what, key) {
   if (!confirm(`Remove the ${what} and its settings? What was recorded stays.`)) return;
-  const response = await patch({ [key]: null });
-  if (!response.ok) return tellPending(`Not removed: ${(await response.json()).error}`);
-  for (const name of pending.keys()) if (name.startsWith(`${key}.`)) pending.delete(name);
-  tellPending();
-}
-
-/** @param {Record<string, any>} changes */
-function patch(changes) {
-  return fetch("/api/v1/config", {
-    method: "PATCH",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ changes }),
-  });
+  const wrong = await change({ [key]: null });
+  problem = wrong && `Not removed: ${wrong}`;
+  if (!wrong) for (const name of [...pending.keys()]) if (name.startsWith(`${key}.`)) forget(name);
+  tell();
 }
 
 addEventListener("beforeunload", (event) => {
@@ -216,33 +270,36 @@ addEventListener("beforeunload", (event) => {
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  socket = new WebSocket(`${scheme}://${location.host}/pagesocket`);
-  socket.onmessage = async ({ data }) => {
+  const opened = new WebSocket(`${scheme}://${location.host}/pagesocket`);
+  socket = opened;
+  opened.onmessage = async ({ data }) => {
     const message = JSON.parse(data);
     if (message.type === "config") {
       shell.setConnection("live");
-      await load();
-    } else if (saving && message.id === saving.id) {
-      const { keys } = saving;
-      saving = null;
-      if (message.type === "saved") {
-        keys.forEach((key) => pending.delete(key));
-        await load();
-      } else {
-        for (const text of message.errors) {
-          const key = keys.find((name) => text.includes(name));
-          if (key) fields.get(key)?.complain(text);
-        }
-        tellPending(`Not saved: ${message.error}`);
-      }
+      await Promise.all([load(), history.load()]);
+    } else if (message.type === "checked" && message.id === checkNumber) {
+      showProblems(message.problems);
     }
   };
-  socket.onclose = () => {
-    saving = null;
+  opened.onclose = () => {
+    if (socket !== opened) return;
+    socket = null;
     shell.setConnection("lost");
-    tellPending();
-    setTimeout(connect, 2000);
+    setTimeout(connect, RETRY_MS);
   };
 }
 
+/** @type {string | null} */
+let openedBy = null;
+onSession(async ({ name }) => {
+  byId("viewing").hidden = await may("operator");
+  // The socket knows who opened it: who has logged in since opens another.
+  if (openedBy !== null && openedBy !== name) {
+    const old = socket;
+    connect();
+    old?.close();
+  }
+  openedBy = name;
+});
 connect();
+wireAdding(change);
