@@ -22,7 +22,9 @@ from . import (
     auth,
     bodies,
     columns_api,
+    compression,
     echosocket,
+    files_api,
     health_api,
     livesocket,
     metrics_api,
@@ -127,12 +129,20 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, 
         return error_response(500, "internal error; the appliance's log has the details, under this request's number")
 
     auth.install(app, context.access, context.config)
+    compression.install(app)
 
     def send(file: StaticFile, cache: str = "no-cache") -> Response:
-        headers = {"ETag": f'"{file.etag}"', "Cache-Control": cache}
-        if request.if_none_match.contains(file.etag):
+        data, etag, headers = file.data, file.etag, {"Cache-Control": cache}
+        if file.gzipped is not None:
+            headers["Vary"] = "Accept-Encoding"
+            if compression.wanted():
+                data, etag = file.gzipped, f"{etag}-gzip"
+                headers["Content-Encoding"] = "gzip"
+        headers["ETag"] = f'"{etag}"'
+        if request.if_none_match.contains_weak(etag):
+            headers.pop("Content-Encoding", None)
             return Response(b"", 304, headers)
-        return Response(file.data, 200, headers, content_type=file.content_type)
+        return Response(data, 200, headers, content_type=file.content_type)
 
     for page in PAGES:
         show = auth.needs(page.role)(lambda file=assets.pages[page.name]: send(file))
@@ -153,6 +163,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, 
         return send(file, FOR_EVER if current else "no-cache")
 
     access_api.register(app)
+    files_api.register(app, context)
     api.register(app, context, state, __version__)
     health_api.register(app, context, state)
     columns_api.register(app, context)

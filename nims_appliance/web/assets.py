@@ -17,6 +17,7 @@ from importlib.resources.abc import Traversable
 import jinja2
 
 from .auth import Needed
+from .compression import MIN_BYTES, compress, is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class StaticFile:
     data: bytes
     content_type: str
     etag: str
+    gzipped: bytes | None = None
+    """Its compressed form, where that is smaller."""
 
 
 def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
@@ -99,4 +102,5 @@ def _static_file(name: str, data: bytes) -> StaticFile:
     content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     if content_type.startswith("text/") or content_type.endswith(("javascript", "json")):
         content_type += "; charset=utf-8"
-    return StaticFile(data, content_type, hashlib.sha256(data).hexdigest()[:16])
+    gzipped = compress(data, 9) if is_text(content_type) and len(data) >= MIN_BYTES else None
+    return StaticFile(data, content_type, hashlib.sha256(data).hexdigest()[:16], gzipped)

@@ -11,7 +11,8 @@ What is changed, and why, rests on internals of Hypercorn 0.18.0 (pinned); tests
   `Connection.take_text` gets it first.
 * quart-trio cancels the task of a request while Hypercorn is still about to close or recycle its connection, which
   then stays open for ever: this is shielded.
-* It keeps what a client sends on after its message was refused for its size: this is thrown away.
+* It keeps what a client sends on after its message was refused for its size, and waits for ever to hand over the rest
+  of a body after its request was answered: both are thrown away.
 * An error in one connection would end the whole server: here it ends that connection.
 * HTTP/2 and h2c are not spoken: they bring nothing on a LAN, and WebSockets over them would bypass the above.
 """
@@ -35,6 +36,7 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Data, Request, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
@@ -52,6 +54,8 @@ SEND_TIMEOUT_S = 10.0
 """One message to one client: a picture of 130 kB passes on a link of 0.1 Mbit/s."""
 STOP_SEND_TIMEOUT_S = 0.5
 """The same once the appliance stops."""
+LINGER_S = 1.0
+"""How long who sends on after the answer is listened to."""
 GRACE_S = 1.5
 """How long open connections may take to end once the appliance stops."""
 MAX_CONNECTIONS = 500
@@ -150,11 +154,43 @@ class _WebSocketStream(WSStream):
             await self.send(Data(stream_id=self.stream_id, data=framed))
 
 
+class _HttpStream(HTTPStream):
+    """A request whose body nobody may want to read to its end."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._answered = False
+        self._putting: trio.CancelScope | None = None
+        self._put_to_app: Callable[[Any], Awaitable[None]]
+
+    async def handle(self, event: StreamEvent) -> None:
+        await super().handle(event)
+        if isinstance(event, Request) and self.app_put is not None:
+            self._put_to_app, self.app_put = self.app_put, self._put
+
+    async def _put(self, message: Any) -> None:
+        if not self._answered:
+            with trio.CancelScope() as self._putting:
+                await self._put_to_app(message)
+
+    def answered(self) -> None:
+        """Throw away what comes of the body from now on; Hypercorn would wait for ever to hand it over."""
+        self._answered = True
+        if self._putting is not None:
+            self._putting.cancel()
+
+
 class _HttpProtocol(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore requests to speak HTTP/2; HTTP/1.1 answers them."""
 
     async def _maybe_recycle(self) -> None:
+        if isinstance(self.stream, _HttpStream):
+            self.stream.answered()
+            with trio.move_on_after(LINGER_S, shield=True):
+                # To close now would cut off the answer for who still sends.
+                while self.connection.their_state is h11.SEND_BODY:
+                    await trio.sleep(0.02)
         with trio.move_on_after(STOP_SEND_TIMEOUT_S, shield=True):
             await super()._maybe_recycle()
 
@@ -179,18 +215,34 @@ class _HttpProtocol(H11Protocol):
             )
             assert isinstance(self.connection, h11.Connection)
             self.connection = H11WSConnection(self.connection)
-            await self.stream.handle(
-                Request(
-                    stream_id=STREAM_ID,
-                    headers=list(request.headers),
-                    http_version=request.http_version.decode(),
-                    method="GET",
-                    raw_path=request.target,
-                    state=self.connection_state,
-                )
+            await self._hand_over(request)
+            return
+        self.stream = _HttpStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self._hand_over(request)
+        self.keep_alive_requests += 1
+
+    async def _hand_over(self, request: h11.Request) -> None:
+        assert self.stream is not None
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
             )
-        else:
-            await super()._create_stream(request)
+        )
 
 
 class Connection(TCPServer):
