@@ -107,10 +107,10 @@ node_modules/ready: package.json package-lock.json .npmrc packaging/npm | .venv/
 	@packaging/npm ci --silent
 	@touch $@
 
-# uPlot's small build defines a global name; one line makes a module of it.
+# uPlot's small build defines a global name; one line makes a module of it. Another keeps the checker of types out.
 $(VENDOR)/uPlot.js: node_modules/ready
 	@mkdir -p $(VENDOR)
-	@{ cat node_modules/uplot/dist/uPlot.iife.min.js; echo 'export default uPlot;'; } > $@
+	@{ echo '// @ts-nocheck'; cat node_modules/uplot/dist/uPlot.iife.min.js; echo 'export default uPlot;'; } > $@
 
 $(VENDOR)/uPlot.css: node_modules/ready
 	@mkdir -p $(VENDOR) && cp node_modules/uplot/dist/uPlot.min.css $@ && touch $@

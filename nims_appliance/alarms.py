@@ -119,6 +119,10 @@ class Alarm:
             "channel": self.channel,
             "metric": settings.metric,
             "layer": settings.layer,
+            "when": settings.when,
+            "limit": settings.value,
+            "for_s": settings.for_s,
+            "hysteresis": settings.hysteresis,
             "condition": self.condition,
             "text": f"{self.sonar}{channel}: alarm {self.name}: {self.condition}",
             "state": "raised" if self.raised else "pending" if math.isfinite(self.out_since_s) else "ok",
@@ -160,10 +164,20 @@ class AlarmBoard:
     def __iter__(self) -> Iterator[Alarm]:
         return iter(self._alarms.values())
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Return all alarms as pages get them, raised ones first."""
+    def describe(self, wanted: dict[str, dict[str, AlarmSettings]] | None = None) -> list[dict[str, Any]]:
+        """Return all alarms as pages get them, raised ones first.
+
+        `wanted` has settings by sonar and name: those of which nothing was heard yet are told too, as silent ones.
+        """
+        heard = {key[:2] for key in self._alarms}
+        unheard = [
+            Alarm(sonar, name, settings.channel, settings, silent=True)
+            for sonar, alarms in (wanted or {}).items()
+            for name, settings in alarms.items()
+            if (sonar, name) not in heard
+        ]
         return sorted(
-            (alarm.describe() for alarm in self),
+            (alarm.describe() for alarm in (*self, *unheard)),
             key=lambda alarm: (("raised", "pending", "ok").index(alarm["state"]), alarm["id"]),
         )
 

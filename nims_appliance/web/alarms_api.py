@@ -20,7 +20,8 @@ def register(app: QuartTrio, context: Context) -> None:
     @app.get("/api/v1/alarms")
     @needs("viewer")
     async def get_alarms() -> Response:
-        return json_answer({"alarms": context.alarm_board.describe()})
+        wanted = {name: sonar.metrics.alarms for name, sonar in context.config.current.sonars.items()}
+        return json_answer({"alarms": context.alarm_board.describe(wanted)})
 
     @app.post("/api/v1/alarms/acknowledge")
     @needs("operator")

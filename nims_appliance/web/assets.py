@@ -33,6 +33,7 @@ class Page:
 
 PAGES = (
     Page("live", "/", "Live"),
+    Page("charts", "/charts", "Charts"),
     Page("health", "/health", "Health"),
     Page("settings", "/settings", "Settings"),
     Page("users", "/users", "Users", role="admin"),

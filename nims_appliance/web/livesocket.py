@@ -23,6 +23,7 @@ from quart_trio import QuartTrio
 from ..bus import all_within
 from .auth import needs
 from .detail import Detail
+from .metrics_api import describe_bin
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import STATE_INTERVAL_S, WebState, to_json
 from .transport import CONNECTION, Connection, Message, binary_message, text_message
@@ -63,9 +64,10 @@ class _Feed:
 class _Viewer:
     """One open page."""
 
-    def __init__(self, connection: Connection, state: WebState) -> None:
+    def __init__(self, connection: Connection, state: WebState, *, pictures: bool = True) -> None:
         self._connection = connection
         self._state = state
+        self._wants_pictures = pictures
         self._feeds: dict[str, _Feed] = {}
 
     def tell(self, message: Message) -> None:
@@ -74,6 +76,8 @@ class _Viewer:
 
     def catch_up(self, sonar: Sonar) -> None:
         """Send what shows the sonar at once: the newest fan picture, or the echogram of the last minutes."""
+        if not self._wants_pictures:
+            return
         past = [*sonar.columns] or ([sonar.last_picture] if sonar.last_picture else [])
         newest = past[-1].frame_number if past else -1
         self._feeds[sonar.name] = _Feed(sonar, newest, Detail(trio.current_time()))
@@ -154,6 +158,7 @@ class Viewers:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_state)
                 nursery.start_soon(self._tell_tracks)
+                nursery.start_soon(self._tell_metrics)
                 nursery.start_soon(self._tell_changes)
                 nursery.start_soon(follow_sonars, self._context, lambda name: True, self._show)
                 while self._viewers:
@@ -176,6 +181,13 @@ class Viewers:
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
                 self._tell(self._state.tracks_message(result))
+
+    async def _tell_metrics(self) -> None:
+        with self._context.metrics.subscribe("viewers", all_within(64)) as bins:
+            async for done in bins:
+                parts = [describe_bin(part) for part in (done, *done.by_layer)]
+                message = {"type": "metrics", "sonar": done.sonar_id, "channel": done.channel, "bins": parts}
+                self._tell(text_message(to_json(message)))
 
     async def _tell_changes(self) -> None:
         with self._context.config.changes.subscribe("viewers", all_within(64)) as changes:
@@ -205,7 +217,7 @@ def register(app: QuartTrio, context: Context, state: WebState, viewers: Viewers
     @needs("viewer")
     async def live() -> None:
         connection: Connection = websocket.scope["state"][CONNECTION]
-        viewer = _Viewer(connection, state)
+        viewer = _Viewer(connection, state, pictures=websocket.args.get("pictures") != "no")
         connection.take_text = viewer.take
 
         async def watch() -> None:

@@ -161,6 +161,12 @@
  * @property {Strip} [strip]
  */
 
+/**
+ * The echo metrics of a time bin, of the whole column (layer 0) or a layer, as docs/integrators.md has them.
+ * @typedef {{layer: number, start_s: number, end_s: number, pings: number, calibrated: boolean} & Record<string, number | null>} MetricsBin
+ * @typedef {{type: "metrics", sonar: string, channel: string, bins: MetricsBin[]}} MetricsMessage
+ */
+
 /** @typedef {{type: "config", changes: string[], author: string}} ConfigMessage */
 /** @typedef {{type: "hello", protocol: number, version: string, window: number}} HelloMessage */
 
@@ -211,8 +217,8 @@ export function readPicture(buffer) {
 /**
  * @typedef {object} Handlers
  * @property {(connected: boolean) => void} state
- * @property {(message: StateMessage | TracksMessage | ConfigMessage) => void} message
- * @property {(picture: Picture) => void} picture
+ * @property {(message: StateMessage | TracksMessage | MetricsMessage | ConfigMessage) => void} message
+ * @property {(picture: Picture) => void} [picture] left out: none are wanted, and none are sent
  */
 
 export class Connection {
@@ -243,14 +249,14 @@ export class Connection {
 
   #open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/livesocket?v=${PROTOCOL}`);
+    const socket = new WebSocket(`${scheme}://${location.host}/livesocket?v=${PROTOCOL}${this.#handlers.picture ? "" : "&pictures=no"}`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#lastHeard = performance.now();
     socket.onmessage = ({ data }) => {
       this.#lastHeard = performance.now();
       if (data instanceof ArrayBuffer) {
-        this.#handlers.picture(readPicture(data));
+        this.#handlers.picture?.(readPicture(data));
         return;
       }
       const message = JSON.parse(data);
