@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .report import ROOT
 
@@ -92,9 +93,9 @@ class Appliance:
 class Viewers:
     """Browsers in a process of their own; gone at the end of the ``with`` block."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, *, stalled: int = 0, slow: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.viewers", str(port), str(count)],
+            [sys.executable, "-m", "bench.viewers", *(str(number) for number in (port, count, stalled, slow))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,8 +121,8 @@ class Viewers:
             self._process.wait()
         self._process.stdout.close()
 
-    def state(self) -> dict[str, float]:
-        """Return how many still watch, and the pictures that all have got so far."""
+    def state(self) -> dict[str, Any]:
+        """Return how many still watch, what all have got so far, and when the pictures came since the last call."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
