@@ -112,6 +112,8 @@ class AccessStore:
         self.path = data / USERS_FILE
         self.problem = ""
         """Why nobody can log in; says what to do."""
+        self.damaged = False
+        """Whether that is because the file cannot be used."""
         self.warning = ""
         """What is not as it should be, though the file can be used."""
         self._clock = clock
@@ -145,6 +147,7 @@ class AccessStore:
             self._take(content, "", seen)
 
     def _take(self, content: Content, problem: str, seen: tuple[int, ...]) -> None:
+        self.damaged = bool(problem)
         if not problem and not content.users:
             problem = f"there is no user yet: 'nims users add {FIRST_ADMIN} --role admin' makes one"
         self._seen, self.problem, self._content = seen, problem, content

@@ -19,6 +19,7 @@ from ..access.login_limit import LoginLimit
 from ..access.sessions import Identity, Sessions
 from ..access.store import SESSION_S, AccessStore, Role
 from ..config.store import ConfigStore
+from ..health import Part
 from . import security
 
 Needed = Role | Literal["anybody"]
@@ -29,6 +30,7 @@ SESSION_ENDED = 4401
 """Code with which a WebSocket is closed when who opened it may not see it any more."""
 CHECK_INTERVAL_S = 2.0
 """So often it is looked whether they may."""
+HEALTH_INTERVAL_S = 5.0
 _EXTENSION = "nims access"
 NOBODY = Identity("nobody")
 ANONYMOUS_VIEWER = Identity("nobody", role="viewer")
@@ -190,6 +192,18 @@ def install(app: QuartTrio, store: AccessStore, config: ConfigStore) -> Access:
         return response
 
     return door
+
+
+async def tell_health(store: AccessStore, part: Part) -> None:
+    """Say in the health of `part` whether anybody can log in; runs as long as the server."""
+    while True:
+        content = store.content
+        part.last_error = store.problem if store.damaged else store.warning
+        if store.problem:
+            part.set("failed" if store.damaged else "waiting", store.problem)
+        else:
+            part.set("running", f"{len(content.users)} users, {len(content.tokens)} tokens")
+        await trio.sleep(HEALTH_INTERVAL_S)
 
 
 def _is_secure() -> bool:

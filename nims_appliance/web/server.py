@@ -11,6 +11,7 @@ import trio
 from hypercorn.config import Config
 
 from .. import __version__
+from . import auth
 from .app import make_app
 from .livesocket import Viewers
 from .state import WebState
@@ -46,6 +47,7 @@ async def serve_web(
     viewers = Viewers(context, state, __version__)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.remember_results)
+        nursery.start_soon(auth.tell_health, context.access, context.health.part("access"))
         nursery.start_soon(viewers.run)
         app = make_app(context, state, viewers, tls=tls is not None)
         await serve_app(app, config, sockets, stopping=context.stopping, tls=tls, task_status=task_status)

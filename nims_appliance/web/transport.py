@@ -24,7 +24,7 @@ import os
 import socket
 import ssl
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -48,6 +48,8 @@ from quart_trio import QuartTrio
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection
 
+from ..access.login_limit import network_of
+
 log = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 10.0
@@ -59,6 +61,8 @@ LINGER_S = 1.0
 GRACE_S = 1.5
 """How long open connections may take to end once the appliance stops."""
 MAX_CONNECTIONS = 500
+MAX_OF_ONE_ADDRESS = 300
+"""Many people may be behind one address; others must get in all the same."""
 HANDSHAKE_TIMEOUT_S = 10.0
 _TLS_HANDSHAKE = b"\x16"
 """How TLS begins, and no request of HTTP (RFC 8446, section 5.1)."""
@@ -402,12 +406,26 @@ async def serve_app(
     asgi = wrap_app(app, config.wsgi_max_body_size, "asgi")
     worker = WorkerContext(None)
     open_connections: set[Connection] = set()
+    connections_of: Counter[str] = Counter()
 
     async def handle(stream: trio.SocketStream) -> None:
-        if len(open_connections) >= MAX_CONNECTIONS:
-            log.warning("more than %d connections: one refused", MAX_CONNECTIONS)
+        try:
+            address = network_of(stream.socket.getpeername()[0])
+        except OSError:
+            return  # it is gone already
+        if len(open_connections) >= MAX_CONNECTIONS or connections_of[address] >= MAX_OF_ONE_ADDRESS:
+            log.warning("too many connections, %d of them from %s: refused", connections_of[address], address)
             await trio.aclose_forcefully(stream)
             return
+        connections_of[address] += 1
+        try:
+            await serve_one(stream)
+        finally:
+            connections_of[address] -= 1
+            if not connections_of[address]:
+                del connections_of[address]
+
+    async def serve_one(stream: trio.SocketStream) -> None:
         opened = await _open(stream, tls) if tls else stream
         if opened is None:
             return
