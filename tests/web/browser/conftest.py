@@ -17,6 +17,8 @@ import pytest
 import trio
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from nims_appliance.access import passwords
+from nims_appliance.access.store import Content, Role, User
 from nims_appliance.context import Context
 from nims_appliance.frame import Frame
 from nims_appliance.web.server import serve_web
@@ -33,6 +35,7 @@ FLAGS = [
     "--disable-sync",
 ]
 TIMEOUT_MS = 15_000
+PASSWORD = "a long password for tests"
 EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED", "status of 400", "status of 401", "status of 403")
 """The browser itself reports a lost connection and a refused request."""
 
@@ -76,6 +79,26 @@ def serving() -> type[Running]:
 
 
 @pytest.fixture(scope="session")
+def hashed() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_N", 16)  # a hash says itself how slow it is
+        return passwords.hash_password(PASSWORD)
+
+
+@pytest.fixture
+def users(context: Context, hashed: str) -> dict[str, Role]:
+    """The appliance's users, all with the password `PASSWORD`."""
+    roles: dict[str, Role] = {"vera": "viewer", "otto": "operator", "ada": "admin"}
+
+    def add(content: Content) -> None:
+        for name, role in roles.items():
+            content.users[name] = User(name, role, hashed, "1", 0.0)
+
+    context.access.edit(add)
+    return roles
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One browser for all tests; each test has windows of its own."""
     if not CHROMIUM:
@@ -90,13 +113,21 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages, each in a window with cookies and storage of its own; the test fails if one reports an error."""
+    """Opens pages, each in a window with cookies and storage of its own, logged in as `user` if one is named.
+
+    The test fails if a page reports an error.
+    """
     errors: list[str] = []
     windows = []
 
-    def open_page(url: str, width: int = 640, height: int = 480, **options: Any) -> Page:
+    def open_page(url: str, width: int = 640, height: int = 480, *, user: str = "", **options: Any) -> Page:
         window = browser.new_context(viewport={"width": width, "height": height}, **options)
         windows.append(window)
+        if user:
+            origin = "/".join(url.split("/")[:3])
+            login = {"name": user, "password": PASSWORD}
+            answer = window.request.post(f"{origin}/api/v1/session", data=login, headers={"Origin": origin})
+            assert answer.ok, answer.text()
         page = window.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))

@@ -9,10 +9,10 @@ from nims_appliance.context import Context
 from nims_appliance.pipeline.display import DisplayEncoder
 
 
-def test_a_setting_changed_in_one_page_appears_in_the_other(context: Context, serving, open_page) -> None:
+def test_a_setting_changed_in_one_page_appears_in_the_other(context: Context, users, serving, open_page) -> None:
     key = "sonars.pen.detector.min_range_m"
     with serving(context) as server:
-        author, other = (open_page(server.url + "settings") for _ in range(2))
+        author, other = (open_page(server.url + "settings", user="otto") for _ in range(2))
         for page in (author, other):
             page.wait_for_selector("#connection[data-state=live]")
             page.locator("[data-key='sonars.pen.detector'] > summary").click()
@@ -28,9 +28,9 @@ def test_a_setting_changed_in_one_page_appears_in_the_other(context: Context, se
         assert context.config.sonar("pen").detector.min_range_m == 2.5
 
 
-def test_a_sonar_is_added_and_removed_in_the_browser(context: Context, serving, open_page) -> None:
+def test_a_sonar_is_added_and_removed_in_the_browser(context: Context, users, serving, open_page) -> None:
     with serving(context) as server:
-        page = open_page(server.url + "settings")
+        page = open_page(server.url + "settings", user="otto")
         page.on("dialog", lambda dialog: dialog.accept())
         page.fill("#add [name=name]", "dam")
         page.select_option("#add [name=profile]", "blueprint-oculus")
@@ -46,13 +46,13 @@ def test_a_sonar_is_added_and_removed_in_the_browser(context: Context, serving, 
 
 
 def test_a_zone_is_added_changed_drawn_and_removed(
-    context: Context, serving, open_page, blobs_frame, pixels, eventually
+    context: Context, users, serving, open_page, blobs_frame, pixels, eventually
 ) -> None:
     sonar = context.sonars["pen"]
     sonar.last_picture = DisplayEncoder().encode(blobs_frame(1, []))
     gate = "sonars.pen.zones.gate"
     with serving(context) as server:
-        page = open_page(server.url + "settings")
+        page = open_page(server.url + "settings", user="otto")
         page.on("dialog", lambda dialog: dialog.accept())
         page.wait_for_selector("#connection[data-state=live]")
         name = page.get_by_label("Name of a new zone")
