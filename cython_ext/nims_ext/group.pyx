@@ -8,6 +8,7 @@ from libc.stdlib cimport free, malloc
 
 import numpy as np
 
+from .records cimport Detection
 from .scan cimport next_above
 
 GROUP = np.dtype(
@@ -179,3 +180,55 @@ def group_cells(const float[:, ::1] statistic, const float[:, ::1] intensity, fl
     finally:
         free(runs)
         free(label)
+
+
+def extend(
+    Detection[::1] detections,
+    const int[::1] rows,
+    const int[::1] columns,
+    const Group[::1] groups,
+    const double[::1] step_m,
+    const double[::1] step_rad,
+):
+    """Give detections the extent of the groups of cells whose greatest cell they are, in place.
+
+    Args:
+      detections: dtype DETECTION.
+      rows, columns: their cells, in the order of rows and then of columns.
+      groups: dtype GROUP.
+      step_m, step_rad: size of a cell, one for each row and one for each column of the picture.
+
+    Raises:
+      ValueError: lengths do not fit, or a group is beyond the picture.
+    """
+    cdef Py_ssize_t count = detections.shape[0], g, low, high, middle
+    cdef int row, column
+    cdef double height_m, width_m
+    cdef Detection *echo
+    cdef const Group *group
+    if rows.shape[0] != count or columns.shape[0] != count:
+        raise ValueError("rows, columns: expected one for each detection")
+    for g in range(groups.shape[0]):
+        if not (0 <= groups[g].peak_row < step_m.shape[0] and 0 <= groups[g].peak_column < step_rad.shape[0]):
+            raise ValueError("groups: beyond the picture")
+    with nogil:
+        for g in range(groups.shape[0]):
+            group = &groups[g]
+            row, column = group.peak_row, group.peak_column
+            low, high = 0, count
+            while low < high:
+                middle = (low + high) // 2
+                if rows[middle] < row or rows[middle] == row and columns[middle] < column:
+                    low = middle + 1
+                else:
+                    high = middle
+            if low == count or rows[low] != row or columns[low] != column:
+                continue
+            echo = &detections[low]
+            height_m, width_m = step_m[row], step_rad[column] * echo.range_m
+            echo.length_m = (group.last_row - group.first_row + 1) * height_m
+            echo.width_m = (group.last_column - group.first_column + 1) * width_m
+            echo.area_m2 = group.cells * height_m * width_m
+            echo.total = group.total
+            echo.mean = group.total / group.cells
+            echo.cells = group.cells

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from nims_ext.detect import neighbours
+from nims_ext.group import extend
 
 from ..frame import Frame
 from ..settings import DetectorSettings
@@ -135,22 +136,8 @@ class Geometry:
 
     def measure(self, out: np.ndarray, peaks: np.ndarray, groups: np.ndarray) -> None:
         """Give the detections the extent of the groups of cells whose greatest cell they are, in place."""
-        columns = len(self._column)
-        place = peaks["peak_row"].astype(np.int64) * columns + peaks["peak_column"]
-        of_group = groups["peak_row"].astype(np.int64) * columns + groups["peak_column"]
-        order = np.argsort(of_group)
-        found = np.minimum(np.searchsorted(of_group, place, sorter=order), len(groups) - 1)
-        group = groups[order[found]]
-        same = np.flatnonzero(of_group[order[found]] == place)
-        group = group[same]
-        step_m, step_rad = self._step_m[group["peak_row"]], self._step_rad[group["peak_column"]]
-        width = step_rad * out["range_m"][same]
-        out["length_m"][same] = (group["last_row"] - group["first_row"] + 1) * step_m
-        out["width_m"][same] = (group["last_column"] - group["first_column"] + 1) * width
-        out["area_m2"][same] = group["cells"] * step_m * width
-        out["total"][same] = group["total"]
-        out["mean"][same] = group["total"] / group["cells"]
-        out["cells"][same] = group["cells"]
+        row, column = (np.ascontiguousarray(peaks[name]) for name in ("peak_row", "peak_column"))
+        extend(out, row, column, groups, self._step_m, self._step_rad)
 
 
 def _steps(axis: np.ndarray, alone: float) -> np.ndarray:

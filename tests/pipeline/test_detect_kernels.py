@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nims_ext.detect import find_peaks, neighbours, normalise, raise_level
-from nims_ext.group import group_cells
+from nims_ext.group import extend, group_cells
 
 from nims_appliance.pipeline.background import GAIN_CHANGE, _gain
+from nims_appliance.pipeline.results import DETECTION
 
 images = arrays.arrays(
     np.float32,
@@ -61,6 +62,34 @@ def test_groups_are_those_of_flooding(image: np.ndarray) -> None:
         assert group["column_variance"] == pytest.approx(variance, abs=1e-6)
         assert group["peak"] == image[rows, columns].max()
         assert (group["peak_row"], group["peak_column"]) in cells
+
+
+@given(images)
+def test_detections_have_the_extent_of_the_groups_whose_greatest_cell_they_are(image: np.ndarray) -> None:
+    groups = group_cells(image, image, 1.0)
+    cells = sorted({(int(g["peak_row"]), int(g["peak_column"])) for g in groups[::2]} | {(0, 0)})
+    rows, columns = np.array(cells, np.int32).reshape(-1, 2).T.copy()
+    found = np.zeros(len(cells), DETECTION)
+    found["range_m"] = 2.0 + rows
+    step_m, step_rad = np.linspace(0.1, 0.2, image.shape[0]), np.linspace(0.01, 0.03, image.shape[1])
+    extend(found, rows, columns, groups, step_m, step_rad)
+    of = {(int(g["peak_row"]), int(g["peak_column"])): g for g in groups}
+    for detection, cell in zip(found, cells, strict=True):
+        if cell not in of:
+            assert detection["cells"] == 0
+            continue
+        group, width = of[cell], step_rad[cell[1]] * detection["range_m"]
+        assert detection["cells"] == group["cells"]
+        assert detection["total"] == group["total"] == pytest.approx(detection["mean"] * group["cells"])
+        assert detection["length_m"] == pytest.approx(
+            (np.ptp([group["first_row"], group["last_row"]]) + 1) * step_m[cell[0]]
+        )
+        assert detection["width_m"] == pytest.approx(
+            (np.ptp([group["first_column"], group["last_column"]]) + 1) * width
+        )
+        assert detection["area_m2"] == pytest.approx(group["cells"] * step_m[cell[0]] * width)
+    with pytest.raises(ValueError, match="expected one for each detection"):
+        extend(found, rows[:0], columns, groups, step_m, step_rad)
 
 
 def test_a_flooded_ping_is_refused_and_not_grouped() -> None:
