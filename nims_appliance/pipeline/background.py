@@ -15,6 +15,9 @@ HELD = 0.1
 """How much slower a cell is learnt while something is detected in it: a resting animal stays visible for minutes."""
 SCALE_S = 0.5
 """Memory of the local level of the noise, seconds; a cloud of bubbles drifts through its own width in a few seconds."""
+BLOCK_SPREADS = 6.0, 2.0
+"""Size of the blocks of the local level, in point spreads along range and across beams. A cloud is as wide as long, and
+beams are several times wider than samples: a block of more beams is too coarse for its crest."""
 GAIN_CHANGE = 1.25
 """A ping whose median differs by more has another gain; with thousands of cells the median itself is known to 2 %."""
 MOST_PROBES = 8192
@@ -56,8 +59,8 @@ class Background:
         self.mean = None
         self.pings = 0
         self.block = tuple(  # type: ignore[assignment]
-            min(max(1, round(4 * spread)), max(1, length // 8))
-            for spread, length in zip(point_spread, shape, strict=True)
+            min(max(1, round(spreads * spread)), max(1, length // 8))
+            for spreads, spread, length in zip(BLOCK_SPREADS, point_spread, shape, strict=True)
         )
         blocks = tuple(-(-length // size) for length, size in zip(shape, self.block, strict=True))
         self.scale = np.ones(blocks, np.float32)

@@ -34,6 +34,8 @@ MOST_CANDIDATES = 500
 """Of more than so many the strongest are kept: what one ping takes of the tracker's time is bounded."""
 UNSURE_PINGS = 30
 """Until so many pings have been learnt there are no detections."""
+CONFIRMING_ECHOES = 8
+"""About so many echoes confirm a track."""
 USUAL_INTERVAL_S = 0.1
 """Stands in for the time between pings before two have come from a sonar that does not tell."""
 
@@ -75,12 +77,14 @@ class AdaptiveDetector:
         self._last_probes = probes
 
         threshold = self._tail.height(self._settings.false_alarms_per_ping)
-        self._background.update(frame.intensity, interval_s, threshold)
+        # before there are detections nothing is kept from being learnt
+        sure = self._background.pings >= min(UNSURE_PINGS, self._settings.background_s / interval_s)
+        self._background.update(frame.intensity, interval_s, threshold if sure else math.inf)
         if self._background.gain_db:
             self._notes.append(f"gain changed by {self._background.gain_db:+.1f} dB")
         self._spread.learn(self._background.ratio, interval_s)
         # an error of the background is the same in every ping, and would be followed like an animal at rest
-        if self._background.pings <= min(UNSURE_PINGS, self._settings.background_s / interval_s):
+        if not sure:
             return none
         # the mean of few pings is itself uncertain: a ratio is then F rather than exponentially distributed
         pings = min(self._background.pings, 2 * self._settings.background_s / interval_s)
@@ -100,7 +104,9 @@ class AdaptiveDetector:
             kept = np.argpartition(peaks["value"], -most)[-most:]
             peaks = peaks[np.sort(kept)]
         out = self._geometry.describe(frame, peaks, self._spread)
-        out["exceedance"] = pings * np.log1p(self._tail.exceedance(peaks["value"]) / pings)
+        # the error of the mean is common to all echoes of a track, which together count as one sample of it
+        shared = pings / CONFIRMING_ECHOES
+        out["exceedance"] = shared * np.log1p(self._tail.exceedance(peaks["value"]) / shared)
         out["candidate"] = peaks["value"] <= threshold
         if not out["candidate"].all():
             groups = group_cells(self._background.ratio, frame.intensity, low)
