@@ -62,6 +62,8 @@ SLOWEST_M_S = 0.3
 """Even an animal at rest moves so fast when it is disturbed, and a velocity is no better known."""
 DOUBT = 4.0
 """A confirmed track whose score has fallen by more may have been following noise since."""
+MISLED_M = 0.4
+"""By so much the last echoes before a turn, and noise taken for the first after it, may have misled both tracks."""
 MARGIN = 5.0
 """The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
 MIN_HITS = 3
@@ -280,7 +282,10 @@ class ScoreTracker:
         across_m2 = np.trace(table.first_noise[new])
         # an animal that turns keeps about its speed
         speed = np.sqrt((last[:, axes:] ** 2).sum(1)) + SLOWEST_M_S
-        turned = ((first - last[:, :axes]) ** 2).sum(1) / ((0.8 * speed * away_s) ** 2 + across_m2)
+        # after a turn the first echo of the new track may have been noise beside the animal; where it is now is surer
+        since_s = self._time_s - table["sure_s"][old]
+        now, now_m2 = table.state[new, :axes], np.trace(table.covariance[new, :axes, :axes])
+        turned = ((now - last[:, :axes]) ** 2).sum(1) / ((speed * since_s / 3 + MISLED_M) ** 2 + now_m2)
         ahead = last[:, :axes] + last[:, axes:] * away_s[:, None]
         straight = ((first - ahead) ** 2).sum(1) / ((0.3 * away_s) ** 2 + across_m2)
         distance = np.minimum(turned, straight)

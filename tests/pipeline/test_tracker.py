@@ -140,6 +140,21 @@ def test_a_sharp_turn_keeps_the_track() -> None:
     assert math.dist(live[-1][0].position_m[:2], path(9.9)) < 0.2
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_beside_a_turn_does_not_part_the_track(seed: int) -> None:
+    def path(time_s: float) -> tuple[float, float] | None:
+        if time_s < 6:
+            return -7 + 0.8 * time_s, 25.0
+        if time_s < 6.25:
+            return None
+        if time_s < 6.35:  # no echo of the animal, but where its new track begins
+            return -3.1, 25.9
+        return -2.2 - 0.8 * (time_s - 6), 25.0
+
+    live, _ = swim(make_tracker(settings_with()), path, steps(100), np.random.default_rng(seed))
+    assert len({track.id for tracks in live for track in tracks}) == 1
+
+
 def test_two_that_cross_keep_their_numbers() -> None:
     tracker = make_tracker(settings_with())
     for t in steps(120):
