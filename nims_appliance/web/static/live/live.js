@@ -4,6 +4,7 @@ import { Connection, ServerClock } from "../shared/connection.js";
 import { byId } from "../shared/elements.js";
 import { mountShell } from "../shared/shell.js";
 import { keysOf } from "./keys.js";
+import { columnsFor } from "./layout.js";
 import { memoryBudget } from "./moments.js";
 import { Pane } from "./pane.js";
 import { Timeline } from "./timeline.js";
@@ -53,6 +54,13 @@ function nextPane(step) {
   if (pane) all[(all.indexOf(pane) + step + all.length) % all.length].focus();
 }
 
+function arrange() {
+  const { clientWidth, clientHeight } = panesElement;
+  panesElement.classList.toggle("several", panes.size > 1);
+  panesElement.style.setProperty("--columns", String(columnsFor(panes.size, clientWidth, clientHeight)));
+  panesElement.style.setProperty("--others", String(Math.max(panes.size - 1, 1)));
+}
+
 /** @param {Pane | undefined} pane */
 function enlarge(pane) {
   const wanted = panes.size > 1 && pane && !pane.element.classList.contains("enlarged");
@@ -91,7 +99,7 @@ function takeState(message) {
     }
   }
   names.forEach(paneOf);
-  panesElement.classList.toggle("several", panes.size > 1);
+  arrange();
   if (!names.size && !panesElement.querySelector(".empty")) {
     const empty = document.createElement("div");
     empty.className = "empty";
@@ -145,5 +153,6 @@ function drawAll() {
 }
 
 document.addEventListener("visibilitychange", () => panes.forEach((pane) => pane.forgetArrivals()));
+new ResizeObserver(arrange).observe(panesElement);
 setInterval(tell, TELL_MS);
 requestAnimationFrame(drawAll);

@@ -13,6 +13,10 @@ import { pingMesh, sameAxes } from "./mesh.js";
  * @typedef {import("./place.js").Box} Box
  */
 
+const MOST_TAPS = 6;
+/** Colours between those of two bytes: looking up one of many is much cheaper than mixing two, without a graphics chip. */
+const FINER = 4;
+
 const VERTEX = `#version 300 es
 uniform vec4 map;    // clip coordinates = position * map.xy + map.zw
 in vec2 position;
@@ -27,6 +31,7 @@ void main() {
 const FRAGMENT = `#version 300 es
 precision highp float;
 uniform sampler2D cells, colours;
+const float LAST = ${256 * FINER - 1}.0;
 uniform vec2 apart;  // of the samples that one pixel takes
 uniform int taps;
 in vec3 at;
@@ -38,10 +43,9 @@ void main() {
     vec2 from = middle - 0.5 * float(taps - 1) * apart;
     for (int i = 0; i < taps; i++) echo = max(echo, texture(cells, from + float(i) * apart).r);
   }
-  colour = vec4(texture(colours, vec2(echo * (255.0 / 256.0) + 0.5 / 256.0, 0.5)).rgb, 1.0);
+  colour = texelFetch(colours, ivec2(int(echo * LAST + 0.5), 0), 0);
 }`;
 
-const MOST_TAPS = 6;
 const FLOAT_BYTES = 4;
 
 export class GlPainter {
@@ -88,7 +92,9 @@ export class GlPainter {
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     gl.enable(gl.SCISSOR_TEST);
     this.#newTexture(1, "colours", gl.CLAMP_TO_EDGE);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256 * FINER, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
     // The ring of an echogram goes round in the direction of its columns.
     this.#newTexture(0, "cells", gl.REPEAT);
   }
@@ -114,8 +120,18 @@ export class GlPainter {
    */
   setColours(colours) {
     const gl = this.#gl;
+    const bytes = new Uint8Array(colours.buffer);
+    const finer = new Uint8Array(256 * FINER * 4);
+    for (let i = 0; i < 256 * FINER; i++) {
+      const at = (i / (256 * FINER - 1)) * 255;
+      const low = Math.min(Math.floor(at), 254);
+      for (let k = 0; k < 4; k++) {
+        const [from, to] = [bytes[low * 4 + k], bytes[low * 4 + 4 + k]];
+        finer[i * 4 + k] = Math.round(from + (at - low) * (to - from));
+      }
+    }
     gl.activeTexture(gl.TEXTURE1);
-    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(colours.buffer));
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 256 * FINER, 1, gl.RGBA, gl.UNSIGNED_BYTE, finer);
     gl.activeTexture(gl.TEXTURE0);
   }
 
