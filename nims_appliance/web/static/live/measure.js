@@ -130,12 +130,19 @@ export class Measure {
       context.moveTo(from.x, from.y);
       context.lineTo(to.x, to.y);
       strokeCased(context, ink().tool, 1.2);
+      // Beside the line, so far out that even a wide text does not touch it.
+      const [right, down] = [to.x - from.x, to.y - from.y];
+      const length = Math.hypot(right, down) || 1;
+      const half = context.measureText(this.text).width / 2;
+      const out = 11 + (half * Math.abs(down)) / length;
+      const side = right > 0 === down > 0 ? 1 : -1;
       const { left, width } = place.area;
-      const half = context.measureText(this.text).width / 2 + 4;
-      const x = Math.min(Math.max((from.x + to.x) / 2, left + half), left + width - half);
+      const x = (from.x + to.x) / 2 + (side * out * Math.abs(down)) / length;
       context.textAlign = "center";
-      const isSteep = Math.abs(to.y - from.y) > Math.abs(to.x - from.x);
-      textCased(context, this.text, x + (isSteep ? half + 6 : 0), (from.y + to.y) / 2 - (isSteep ? 0 : 13), ink().tool);
+      textCased(
+        context, this.text, Math.min(Math.max(x, left + half + 4), left + width - half - 4),
+        (from.y + to.y) / 2 - (out * Math.abs(right)) / length, ink().tool,
+      );
     }
     context.restore();
   }

@@ -52,6 +52,7 @@ export class Overlay {
   #editor;
   #list;
   #readout = element("p", { className: "readout", hidden: true });
+  #measured = element("p", { className: "hidden measured" }); // for screen readers: on the picture it stands beside its line
   #measureButton;
   #zonesButton;
   /** @type {import("./place.js").Point | null} */
@@ -82,7 +83,8 @@ export class Overlay {
     this.#zonesButton.onclick = () => this.toggle("zones");
     this.#editor = new ZoneEditor(sonar, redraw, () => this.#setTool("none"));
     this.#list = new TrackList(sonar, (id) => this.choose(id));
-    this.#view.append(this.#list.element, this.#readout, this.#card.element, this.#editor.element);
+    this.#measured.setAttribute("role", "status");
+    this.#view.append(this.#list.element, this.#readout, this.#measured, this.#card.element, this.#editor.element);
     this.#listen();
     onSession(({ role }) => {
       this.#zonesButton.hidden = role !== "operator" && role !== "admin";
@@ -304,6 +306,8 @@ export class Overlay {
     const text = parts.join("   ");
     if (this.#readout.textContent !== text) this.#readout.textContent = text;
     this.#readout.hidden = !text;
+    const measured = this.#measure.isOpen ? "" : this.#measure.text;
+    if (this.#measured.textContent !== measured) this.#measured.textContent = measured;
   }
 
   /**
