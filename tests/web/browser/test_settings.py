@@ -58,7 +58,7 @@ def test_a_zone_is_added_changed_drawn_and_removed(
         name = page.get_by_label("Name of a new zone")
         name.fill("the gate")
         page.get_by_role("button", name="Add zone").click()
-        expect(page.locator(".adder .error")).to_contain_text("expected a name of letters")
+        expect(page.locator(".adder", has=name).locator(".error")).to_contain_text("expected a name of letters")
         name.fill("gate")
         name.press("Enter")
         page.locator(f"[data-key='{gate}'] > summary").click()
