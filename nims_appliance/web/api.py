@@ -9,7 +9,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
 from ..config.store import ChangeError
-from .auth import current, needs
+from .auth import check_settings, current, needs
 from .bodies import json_answer, read_json
 from .pagesocket import describe_config, describe_history
 from .state import WebState
@@ -58,6 +58,7 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         expected = body.get("expected")
         if not isinstance(expected, (dict, type(None))):
             raise BadRequest('expected: expected {"dotted.key": value}, as they were shown')
+        check_settings(current(), changes)
         try:
             await context.config.change(changes, current().author, source=_source(), expected=expected)
         except ChangeError as error:
@@ -77,6 +78,7 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         number = body.get("number") if isinstance(body, dict) else None
         if not isinstance(number, int) or isinstance(number, bool):
             raise BadRequest('expected {"number": N}, a change of the history')
+        check_settings(current(), (row.key for row in context.config.history.entry(number).rows))
         done = await context.config.undo(number, current().author, source=_source())
         return json_answer({"ok": True, "changes": done.changes})
 

@@ -7,7 +7,7 @@ all but admins for changing; a test fails until it says.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 import trio
@@ -30,6 +30,8 @@ SESSION_ENDED = 4401
 """Code with which a WebSocket is closed when who opened it may not see it any more."""
 CHECK_INTERVAL_S = 2.0
 """So often it is looked whether they may."""
+ADMIN_SETTINGS = ("web.login_to_view", "web.names")
+"""What decides who is let in."""
 HEALTH_INTERVAL_S = 5.0
 _EXTENSION = "nims access"
 NOBODY = Identity("nobody")
@@ -131,6 +133,18 @@ def check_csrf(identity: Identity, shown: str | None) -> None:
     """
     if not hmac.compare_digest((shown or "").encode(), identity.csrf.encode()):
         raise Forbidden(f"the header {CSRF_HEADER} does not fit the login: load the page again")
+
+
+def check_settings(identity: Identity, keys: Iterable[str]) -> None:
+    """Refuse changes of settings, by dotted key, that take more than an operator.
+
+    Raises:
+      Forbidden: who may see the pages is decided by admins.
+    """
+    for key in keys:
+        # A key above a setting changes the setting too, one below it is none.
+        if any(own == key or own.startswith(f"{key}.") for own in ADMIN_SETTINGS) and not identity.may("admin"):
+            raise Forbidden(f"{key}: this needs the role admin; {identity.author} is {identity.role}")
 
 
 def access() -> Access:

@@ -25,7 +25,7 @@ from ..bus import all_within
 from ..config.store import Preview
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
-from .auth import access, current_again, needs
+from .auth import access, check_settings, current_again, needs
 from .sockets import serve_socket
 from .state import from_json, to_json
 from .transport import text_message
@@ -179,6 +179,7 @@ def register(app: QuartTrio, context: Context) -> None:
                     changes = differences(config.values(), message)
                 if changes:
                     async with changing:
+                        check_settings(identity, changes)
                         own = await config.change(changes, identity.author, source="browser", expected=expected)
             except HTTPException as error:
                 problem = error.description or error.name

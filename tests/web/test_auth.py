@@ -55,8 +55,6 @@ ROUTES = {
     "PATCH /api/v1/config": "operator",
     "GET /api/v1/config/history": "viewer",
     "POST /api/v1/config/undo": "operator",
-    "GET /api/v1/config/history": "viewer",
-    "POST /api/v1/config/undo": "operator",
     "GET /api/v1/session": "anybody",
     "POST /api/v1/session": "anybody",
     "DELETE /api/v1/session": "anybody",
@@ -241,6 +239,26 @@ async def test_changes_with_a_cookie_must_prove_that_they_come_from_our_page(use
         assert (await client.patch("/api/v1/config", json=CHANGE)).status_code == 403
         assert users.config.current.web.picture_rate_hz == 10.0
         assert (await client.patch("/api/v1/config", json=CHANGE, headers={"X-NIMS-CSRF": right})).status_code == 200
+
+
+async def test_who_may_see_the_pages_is_decided_by_admins(users: Context, serve) -> None:
+    wanted = {"changes": {"web.login_to_view": True}}
+    async with serve(users) as port, browsing(port, "otto") as operator, browsing(port, "ada") as admin:
+        for changes in (
+            {"web.login_to_view": True},
+            {"web": {"login_to_view": True}},
+            {"web": None},
+            {"web.names": []},
+        ):
+            answer = await operator.patch("/api/v1/config", json={"changes": changes})
+            assert answer.status_code == 403, changes
+            assert "needs the role admin" in answer.json()["error"]
+        assert (await admin.patch("/api/v1/config", json=wanted)).status_code == 200
+        number = (await admin.get("/api/v1/config/history")).json()["history"][0]["number"]
+        assert (await operator.post("/api/v1/config/undo", json={"number": number})).status_code == 403
+        assert users.config.current.web.login_to_view
+        assert (await admin.post("/api/v1/config/undo", json={"number": number})).status_code == 200
+        assert not users.config.current.web.login_to_view
 
 
 async def test_who_changed_a_setting_is_told_to_the_others(users: Context, serve, connect) -> None:
