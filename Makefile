@@ -110,7 +110,7 @@ node_modules/ready: package.json package-lock.json .npmrc packaging/npm | .venv/
 # uPlot's small build defines a global name; one line makes a module of it. Another keeps the checker of types out.
 $(VENDOR)/uPlot.js: node_modules/ready
 	@mkdir -p $(VENDOR)
-	@{ echo '// @ts-nocheck'; cat node_modules/uplot/dist/uPlot.iife.min.js; echo 'export default uPlot;'; } > $@
+	@{ sed '1a // @ts-nocheck' node_modules/uplot/dist/uPlot.iife.min.js; echo 'export default uPlot;'; } > $@
 
 $(VENDOR)/uPlot.css: node_modules/ready
 	@mkdir -p $(VENDOR) && cp node_modules/uplot/dist/uPlot.min.css $@ && touch $@

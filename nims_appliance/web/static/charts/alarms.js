@@ -82,7 +82,7 @@ export class Alarms {
     this.#layers = layers;
     if (sonar === this.#sonar) return;
     this.#sonar = sonar;
-    this.refresh();
+    this.refresh().catch(() => {}); // asked again soon
   }
 
   /** Asks how alarms stand, and what happened. */
@@ -172,7 +172,7 @@ export class Alarms {
       button.textContent = error instanceof Error ? error.message : String(error);
       return;
     }
-    await this.refresh();
+    await this.refresh().catch(() => {});
   }
 
   /**
@@ -234,7 +234,7 @@ export class Alarms {
       return;
     }
     this.#dialog.close();
-    await this.refresh();
+    await this.refresh().catch(() => {});
   }
 
   /** @param {string} text */

@@ -11,7 +11,7 @@ import { QUANTITIES } from "./quantities.js";
 
 /** @typedef {{sonar: string, channel: string, layer: number, calibrated: boolean, end_s: number, start_s: number, top_m: number | null, bottom_m: number | null}} SeriesEntry */
 
-const REFRESH_MS = 5000;
+const REFRESH_MS = 10_000;
 const LIVE_LAG_S = 2;
 
 const sonarChoice = byId("sonar", HTMLSelectElement);
@@ -31,6 +31,8 @@ let history = new History();
 let loading = new AbortController();
 let heardMs = performance.now();
 let problem = "";
+/** The alarms of the newest state. */
+let raised = "";
 /** Whether everything is to be asked for anew. */
 let wanted = true;
 
@@ -224,9 +226,19 @@ async function askSeries() {
 /** @param {string[]} sonars */
 async function start(sonars) {
   wanted = false;
-  await askSeries();
+  try {
+    await askSeries();
+  } catch {
+    wanted = true; // the connection is lost again, as the bar says
+    return;
+  }
   showChoices(sonars);
   await load();
+}
+
+/** The alarms, unless the connection is lost, as the bar says. */
+function refreshAlarms() {
+  if (!document.hidden) alarms.refresh().catch(() => {});
 }
 
 /** @param {import("../shared/connection.js").MetricsMessage} message */
@@ -238,6 +250,7 @@ function takeBins(message) {
   const bin = message.bins.find(({ layer }) => layer === series.layer);
   if (!bin) return;
   heardMs = performance.now();
+  refreshAlarms();
   if (!history.add(bin) || held) return;
   history.trim(shownRange().fromS);
   draw();
@@ -271,6 +284,9 @@ new Connection({
   message: (message) => {
     if (message.type === "state") {
       shell.takeState(message);
+      const names = JSON.stringify(message.alarms);
+      if (names !== raised) refreshAlarms();
+      raised = names;
       if (wanted) start(message.sonars.map(({ name }) => name));
       else tell();
     } else if (message.type === "metrics") {
@@ -282,4 +298,4 @@ new Connection({
     }
   },
 });
-setInterval(() => document.hidden || alarms.refresh().catch(() => {}), REFRESH_MS);
+setInterval(refreshAlarms, REFRESH_MS);
