@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest test-newest lint bench appliance smoke pins clean
+.PHONY: help run test test-oldest test-newest lint bench scenes appliance smoke pins clean
 
 # "3.11 /usr/bin/python3.11 3.13 ...": asked for only when an environment has to be made.
 FOUND = $(eval FOUND := $$(shell packaging/find-python))$(FOUND)
@@ -61,6 +61,10 @@ lint: .venv/built
 ## bench: measure decoding, the bus, detection, tracking, latency, start, size and memory
 bench: .venv/built .venv/bench-ready dist/nims.pyz
 	.venv/bin/python -m bench
+
+## scenes: how well animals are found and followed in synthetic scenes (SCENES="--seeds 1 2" adds options; hours)
+scenes: .venv/built .venv/bench-ready
+	.venv/bin/python -m bench.scenes $(SCENES)
 
 ## appliance: dist/nims.pyz, the whole appliance in one file (PYTHON=3.13 for that Python)
 appliance: dist/nims.pyz

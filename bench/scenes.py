@@ -9,7 +9,10 @@ the seeds.
 from __future__ import annotations
 
 import argparse
+import collections
+import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +22,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {
@@ -37,7 +42,41 @@ ROWS = {
 }
 """Name: arguments of make_scene.py."""
 COLUMNS = ("HOTA", "DetA", "AssA", "GOSPA", "id_switches", "count_error", "false_tracks_per_hour", "tracks", "fish")
+PLACE = ("range_bias_m", "range_sd_m", "across_bias_m", "across_sd_m")
 LEARNING_PINGS = 300
+NEAR_M = 1.5
+"""A track farther from a fish is not of it; as in score_tracks.py."""
+
+
+def place_errors(truth: Path, tracks: Path, skip: int) -> dict[str, float | None]:
+    """Return mean and standard deviation of how far tracks lie from their fish, along range and across it, metres.
+
+    Each fish counts with the track that is nearest to it in each ping after the first `skip`.
+
+    Args:
+      truth: CSV with the columns ping, id, range_m, bearing_deg.
+      tracks: JSON lines as the track server sends them.
+    """
+    fish = collections.defaultdict(list)
+    with truth.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["id"] and int(row["ping"]) > skip:
+                fish[int(row["ping"])].append((float(row["range_m"]), math.radians(float(row["bearing_deg"]))))
+    errors = []
+    for line in tracks.read_text().splitlines():
+        message = json.loads(line)
+        found = np.array([(t["last_pos_range"], math.radians(t["last_pos_bearing"])) for t in message["tracks"]])
+        if not len(found):
+            continue
+        for range_m, bearing_rad in fish.pop(message["ping_num_sonar"], []):
+            along_m, across_m = found[:, 0] - range_m, range_m * (found[:, 1] - bearing_rad)
+            nearest = int(np.argmin(np.hypot(along_m, across_m)))
+            if math.hypot(along_m[nearest], across_m[nearest]) < NEAR_M:
+                errors.append((along_m[nearest], across_m[nearest]))
+    if not errors:
+        return dict.fromkeys(PLACE)
+    bias, sd = np.mean(errors, axis=0), np.std(errors, axis=0)
+    return dict(zip(PLACE, (round(float(v), 4) for v in (bias[0], sd[0], bias[1], sd[1])), strict=True))
 
 
 def run_scene(tools: Path, arguments: str, seed: int, settings: Iterable[str], folder: Path) -> dict[str, Any]:
@@ -58,6 +97,7 @@ def run_scene(tools: Path, arguments: str, seed: int, settings: Iterable[str], f
             [*score, "--skip", str(LEARNING_PINGS)], check=True, capture_output=True, text=True, cwd=tools
         )
         result = json.loads(scored.stdout)
+        result |= place_errors(Path(f"{scene}_truth.csv"), tracks, LEARNING_PINGS)
         result["pings_per_s"] = sum(1 for _ in tracks.open()) / elapsed_s
         return result
 
@@ -86,7 +126,13 @@ def main() -> None:
     if unknown:
         parser.error(f"no row {unknown[0]!r}; there are {', '.join(ROWS)}")
     rows = {}
-    print(f"{'row':14s} " + " ".join(f"{column[:9]:>9s}" for column in COLUMNS) + "  first message, s (median, 90 %)")
+    print(
+        f"{'row':14s} "
+        + " ".join(f"{column[:9]:>9s}" for column in COLUMNS + PLACE)
+        + "  first message, s (median, 90 %)"
+    )
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    path = arguments.results / time.strftime("scenes-%Y-%m-%dT%H%M%S.json", time.gmtime())
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for name in arguments.rows or ROWS:
             options = f"{ROWS[name]} {arguments.more}"
@@ -99,7 +145,7 @@ def main() -> None:
                 "arguments": options.strip(),
                 "seeds": dict(zip(map(str, arguments.seeds), scores, strict=True)),
             }
-            cells = [mean(scores, column) for column in COLUMNS]
+            cells = [mean(scores, column) for column in COLUMNS + PLACE]
             waits = [score["first_message_s"] for score in scores if score["first_message_s"]]
             first = " ".join(f"{sum(wait[i] for wait in waits) / len(waits):.2f}" for i in (0, 1)) if waits else "-"
             print(
@@ -108,9 +154,8 @@ def main() -> None:
                 + f"  {first}",
                 flush=True,
             )
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    path = arguments.results / time.strftime("scenes-%Y-%m-%dT%H%M%S.json", time.gmtime())
-    path.write_text(json.dumps({"settings": arguments.settings, "rows": rows}, indent=1) + "\n")
+            # what is done stays when a run of hours is broken off
+            path.write_text(json.dumps({"settings": arguments.settings, "rows": rows}, indent=1) + "\n")
     print(path)
 
 
