@@ -41,7 +41,7 @@ export function keysOf(page) {
       { keys: "-", does: "Smaller", run: () => page.pane()?.zoomBy(-1) },
       { keys: "0", does: "All of the picture", run: () => page.pane()?.zoomWhole() },
       {
-        keys: arrows, does: "Move the enlarged picture",
+        keys: arrows, shown: "arrows", does: "Move the enlarged picture",
         run: (event) => page.pane()?.panBy(-by(event)[1], -by(event)[2]), when: () => !isKeyed(),
       },
       { keys: "c", does: "Colours and levels", run: () => page.pane()?.togglePanel() },
@@ -59,9 +59,9 @@ export function keysOf(page) {
     ]),
     ...group("Tools", [
       { keys: "x", does: "Cursor by keys, and away", run: () => overlay()?.keyCursor() },
-      { keys: arrows, does: "Move it", run: (event) => overlay()?.moveCursor(by(event)[1], by(event)[2], false), when: isKeyed },
+      { keys: arrows, shown: "arrows", does: "Move it", run: (event) => overlay()?.moveCursor(by(event)[1], by(event)[2], false), when: isKeyed },
       {
-        keys: arrows.map((name) => `Shift+${name}`), does: "Move it by little",
+        keys: arrows.map((name) => `Shift+${name}`), shown: "Shift+arrows", does: "Move it by little",
         run: (event) => overlay()?.moveCursor(by(event)[1], by(event)[2], true), when: isKeyed,
       },
       { keys: "Enter", does: "As a click there: choose a track, set an end or a corner", run: () => overlay()?.pressCursor(), when: isKeyed },

@@ -6,6 +6,7 @@ import { byId, element, find } from "./elements.js";
  * @typedef {object} Key
  * @property {string | string[]} keys  "p", "Shift+ArrowLeft", "Ctrl+s"; "g l" is one after the other; a list: any of them
  * @property {string} does  for the list
+ * @property {string} [shown]  in the list instead of the keys, where they are many: "arrows"
  * @property {(event: KeyboardEvent) => void} run
  * @property {string} [group]  under which heading of the list; the page's own by default
  * @property {() => boolean} [when]  passed over while this says no
@@ -91,7 +92,7 @@ export function showKeys() {
 
 /** @param {Key} key */
 function shownKeys(key) {
-  return choices(key).flatMap((choice, i) => [
+  return (key.shown ? [key.shown] : choices(key)).flatMap((choice, i) => [
     i ? " or " : "",
     ...choice.split(" ").flatMap((one, k) => [k ? " then " : "", ...one.split(/(?<=.)\+/).flatMap((part, n) => [n ? "+" : "", element("kbd", { textContent: SHOWN[part] ?? part })])]),
   ]);
