@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from nims_appliance.bus import LATEST, Bus
 from nims_appliance.context import Context
 from nims_appliance.vitals import Vitals
+from nims_appliance.web import prometheus
 from nims_appliance.web.health import describe_health
 from nims_appliance.web.prometheus import exposition
 from nims_appliance.web.state import WebState
@@ -202,3 +204,10 @@ def test_whatever_a_plugin_tells_the_format_holds(name: str, statistics: dict[st
         "parts": [part],
     }
     parse(exposition(health).encode(errors="replace").decode())
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    root = Path(__file__).parents[2]
+    told = re.findall(r"^\| `(nims_\w+)` \|", (root / "docs/health.md").read_text("utf-8"), flags=re.MULTILINE)
+    known = re.findall(r'"(nims_\w+)"', Path(prometheus.__file__).read_text("utf-8"))
+    assert sorted(told) == sorted(set(known))
