@@ -1,8 +1,7 @@
 // The login dialog that any page shows when something needs a login.
 
 import { makeForm } from "./form.js";
-
-const style = new URL("./login.css", import.meta.url).href;
+import { ready } from "./style.js";
 
 /**
  * Shows the dialog until somebody has logged in or gives up.
@@ -10,12 +9,7 @@ const style = new URL("./login.css", import.meta.url).href;
  * @returns {Promise<boolean>} whether somebody logged in
  */
 export async function showLogin(why) {
-  if (!document.querySelector(`link[href="${CSS.escape(style)}"]`)) {
-    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: style });
-    const loaded = new Promise((done) => (link.onload = link.onerror = done));
-    document.head.append(link);
-    await loaded;
-  }
+  await ready();
   const dialog = document.createElement("dialog");
   dialog.className = "login";
   dialog.setAttribute("aria-labelledby", "login-title");

@@ -1,6 +1,6 @@
 // The login page: where somebody is sent who may not see anything yet, or not this page.
 
-import { byId } from "../shared/elements.js";
+import { byId, find } from "../shared/elements.js";
 import { session } from "../shared/session.js";
 import { mountShell } from "../shared/shell.js";
 import { makeForm } from "./form.js";
@@ -16,7 +16,9 @@ session().then(
   ({ name, problem }) => {
     // A link from elsewhere came without the cookie that this browser has.
     if (name) return leave();
-    byId("login").replaceChildren(makeForm({ why: problem, onLogin: leave }));
+    const form = makeForm({ why: problem, onLogin: leave });
+    byId("login").replaceChildren(form);
+    find(form, "[type=password]", HTMLInputElement).focus();
   },
   () => byId("login").replaceChildren("The server does not answer: load the page again."),
 );

@@ -9,7 +9,10 @@ export function wireAccount(place) {
     if (name) {
       const out = element("button", { type: "button", className: "plain", textContent: "Log out" });
       out.onclick = () => logOut();
-      place.replaceChildren(element("span", { className: "who", textContent: name, title: role }), out);
+      const who = element("button", { type: "button", className: "plain who", textContent: name });
+      who.title = `${role}: change your password`;
+      who.onclick = () => import("../login/password.js").then(({ showPassword }) => showPassword(name));
+      place.replaceChildren(who, out);
     } else {
       const enter = element("button", { type: "button", className: "plain", textContent: "Log in", title: problem });
       enter.onclick = () => login();

@@ -1,8 +1,9 @@
-// The users page: who may log in, tokens for programs, one's own password.
+// The users page: who may log in, tokens for programs, plugins and profiles.
 
 import { byId, element } from "../shared/elements.js";
 import { request, RequestError, session } from "../shared/session.js";
 import { mountShell } from "../shared/shell.js";
+import { Files } from "./files.js";
 
 /**
  * @typedef {"viewer" | "operator" | "admin"} Role
@@ -13,6 +14,7 @@ import { mountShell } from "../shared/shell.js";
 const ROLES = /** @type {const} */ (["viewer", "operator", "admin"]);
 
 mountShell();
+const files = new Files(byId("file-rows"), action);
 
 /** Loads and draws both lists. */
 async function load() {
@@ -22,6 +24,7 @@ async function load() {
   byId("user-rows").replaceChildren(...users.map((user) => userRow(user, user.name === name)));
   byId("token-rows").replaceChildren(...tokens.map(tokenRow));
   byId("no-tokens").hidden = tokens.length > 0;
+  await files.load();
 }
 
 /**
@@ -193,15 +196,11 @@ addToken.onsubmit = async (event) => {
   if (done) addToken.reset();
 };
 
-const own = byId("own-password", HTMLFormElement);
-own.onsubmit = async (event) => {
-  event.preventDefault();
-  const given = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(own)));
-  const done = await tried(async () => {
-    await request("PUT", "/api/v1/session/password", given);
-    tell("You have a new password; your other logins have ended.");
-  });
-  if (done) own.reset();
-};
+const addFile = byId("add-file", HTMLInputElement);
+addFile.onchange = () => tried(async () => {
+  const [file] = addFile.files ?? [];
+  if (file) tell(await files.send(file));
+  addFile.value = "";
+});
 
 load().catch((error) => tell(error instanceof RequestError ? error.message : "The server does not answer: load the page again.", true));
