@@ -26,6 +26,7 @@ CHANGE = {"changes": {"web.picture_rate_hz": 3}}
 ROUTES = {
     "GET /": "viewer",
     "GET /charts": "viewer",
+    "GET /tracks": "viewer",
     "GET /health": "viewer",
     "GET /settings": "viewer",
     "GET /users": "admin",
