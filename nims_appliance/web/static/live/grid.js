@@ -105,7 +105,7 @@ function drawRings(context, place) {
   const step = roundStep(Math.min(Math.max((scale * maxRange) / 6, RINGS_PX[0]), RINGS_PX[1]) / scale);
   let unit = " m";
   context.textAlign = "left";
-  for (const range of multiples(Math.max(minRange, 1e-6), maxRange, step)) {
+  for (const range of multiples(Math.max(minRange, step / 2), maxRange, step)) {
     context.strokeStyle = grid;
     context.lineWidth = 1;
     context.beginPath();

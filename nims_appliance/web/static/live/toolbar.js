@@ -97,12 +97,13 @@ export class Toolbar {
       const own = [this.#panel, this.#panelButton, this.#bar];
       if (!this.#panel.hidden && target instanceof Node && !own.some((part) => part.contains(target))) this.togglePanel(false);
     });
-    pane.addEventListener("keydown", (event) => {
+    // On the whole page: a button that was pressed and has nothing more to do has lost the focus.
+    document.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || this.#panel.hidden) return;
       event.stopPropagation();
       this.togglePanel(false);
       this.#panelButton.focus();
-    });
+    }, { capture: true });
   }
 
   #fillMaps() {
