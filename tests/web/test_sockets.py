@@ -65,6 +65,30 @@ async def test_an_ended_track_comes_with_its_description(context: Context, serve
         assert (description["probability"], description["net_sd_m"]) == (0.5, None)
 
 
+async def test_bins_of_metrics_come_with_their_layers_and_pictures_only_to_who_wants_them(
+    context: Context, serve, connect, make_frame
+) -> None:
+    values = dict.fromkeys(("sa_db", "center_of_mass_m", "inertia_m2", "proportion_occupied"), 0.5)
+    values |= {"sv_db": -61.5, "equivalent_area_m": 1.0, "aggregation_index_per_m": 1.0, "layers": 2}
+    layer = MetricsBin("pen", "", 9, 1000.0, 1004.5, 45, True, part=3, **values)
+    context.sonars["pen"].last_picture = DisplayEncoder().encode(make_frame(1))
+    async with serve(context) as port, connect(port, "/livesocket?pictures=no") as client:
+        await wait_for_subscribers(context.metrics)
+        await wait_for_subscribers(context.sonars["pen"].pictures)
+        context.sonars["pen"].pictures.publish(DisplayEncoder().encode(make_frame(2)))
+        context.metrics.publish(dataclasses.replace(layer, part=0, noise_db=math.nan, by_layer=(layer,)))
+        seen = []
+        while not seen or not isinstance(seen[-1], str) or json.loads(seen[-1])["type"] != "metrics":
+            seen.append(await client.get_message())
+    assert not any(isinstance(message, bytes) for message in seen)
+    message = json.loads(seen[-1])
+    assert (message["sonar"], message["channel"]) == ("pen", "")
+    assert [(part["layer"], part["sv_db"], part["end_s"], part["noise_db"]) for part in message["bins"]] == [
+        (0, -61.5, 1004.5, None),
+        (3, -61.5, 1004.5, None),
+    ]
+
+
 async def test_a_viewer_that_comes_late_sees_the_newest_picture_and_tracks_at_once(
     context: Context, serve, connect, make_frame, make_result
 ) -> None:
