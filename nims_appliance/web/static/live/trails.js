@@ -120,15 +120,18 @@ function drawTail(context, place, track, at, isChosen) {
     // A tail of an echogram is the track's history: it does not fade.
     const parts = place.kind === "echogram" || path.length < 2 * TAIL_PARTS ? 1 : TAIL_PARTS;
     const alpha = context.globalAlpha;
-    for (const [stroke, wide] of /** @type {[string, number][]} */ ([[ink().casing, width + 2.5], [colour, width]])) {
-      context.strokeStyle = stroke;
-      context.lineWidth = wide;
-      for (let part = 0; part < parts; part++) {
-        context.globalAlpha = (alpha * (part + 1)) / parts;
-        const from = Math.floor((part * (path.length - 1)) / parts);
-        tracePath(context, path, from, Math.floor(((part + 1) * (path.length - 1)) / parts) + 1);
-        context.stroke();
-      }
+    context.globalAlpha = 0.7 * alpha;
+    context.strokeStyle = ink().casing;
+    context.lineWidth = width + 2;
+    tracePath(context, path, Math.floor((path.length - 1) / (2 * parts)), path.length); // the palest end needs none
+    context.stroke();
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    for (let part = 0; part < parts; part++) {
+      context.globalAlpha = (alpha * (part + 1)) / parts;
+      const from = Math.floor((part * (path.length - 1)) / parts);
+      tracePath(context, path, from, Math.floor(((part + 1) * (path.length - 1)) / parts) + 1);
+      context.stroke();
     }
     context.globalAlpha = alpha;
     context.lineJoin = "round";
