@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from nims_appliance.errors import ConfigError
-from nims_appliance.listening import bind, url
+from nims_appliance.listening import bind, interface_addresses, network_urls, opened, url
 from nims_appliance.settings import TrackServerSettings, WebSettings
 
 
@@ -51,3 +51,23 @@ def test_all_addresses_are_reached_as_localhost() -> None:
     (sock,) = bind(WebSettings(host="0.0.0.0", port=0), "web")
     with sock:
         assert url("http", sock) == f"http://localhost:{sock.getsockname()[1]}"
+
+
+def test_the_network_is_let_near_once_somebody_can_log_in() -> None:
+    automatic = WebSettings()
+    assert opened(automatic, users=False).host == "127.0.0.1"
+    assert opened(automatic, users=True).host == "0.0.0.0"
+    for host in ("127.0.0.1", "192.0.2.1"):
+        assert opened(WebSettings(host=host), users=True).host == host
+
+
+def test_other_computers_are_told_addresses_that_lead_here() -> None:
+    (everywhere,) = bind(WebSettings(host="0.0.0.0", port=0), "web")
+    (here,) = bind(WebSettings(host="127.0.0.1", port=0), "web")
+    with everywhere, here:
+        port = everywhere.getsockname()[1]
+        *addresses, name = network_urls("http", everywhere)
+        assert name.endswith(f".local:{port}")
+        assert addresses == [f"http://{address}:{port}" for address in interface_addresses()]
+        assert not any("127." in address for address in addresses)
+        assert network_urls("http", here) == []
