@@ -57,10 +57,13 @@ PART_METRICS = {
     "metrics_failures": Metric("nims_metrics_failures_total", "counter", "Pings whose echo metrics failed."),
     "display_failures": Metric("nims_display_failures_total", "counter", "Pings that could not be drawn."),
     "latency_p50_ms": Metric(
-        "nims_track_latency_median_seconds", "gauge", "From the last byte of a ping to its tracks, median.", 1e-3
+        "nims_latency_median_seconds",
+        "gauge",
+        "From the last byte of a ping to its tracks or its trigger, median.",
+        1e-3,
     ),
     "latency_p99_ms": Metric(
-        "nims_track_latency_p99_seconds", "gauge", "From the last byte of a ping to its tracks, 99th percentile.", 1e-3
+        "nims_latency_p99_seconds", "gauge", "From the last byte of a ping to its tracks or its trigger, 99 %.", 1e-3
     ),
     # recorders
     "recording": Metric("nims_recording", "gauge", "1 while the bytes of a sonar are to be kept on disk."),
@@ -90,6 +93,16 @@ PART_METRICS = {
     ),
     "refused_clients": Metric("nims_refused_clients_total", "counter", "Programs that were turned away."),
     "stalled_clients": Metric("nims_stalled_clients_total", "counter", "Programs that were disconnected: too slow."),
+    # triggers and their actions
+    "fired": Metric("nims_triggers_fired_total", "counter", "Times a trigger was set off.", label="trigger"),
+    "sent": Metric("nims_actions_sent_total", "counter", "Actions that were carried out.", label="action"),
+    "failed": Metric("nims_actions_failed_total", "counter", "Tries of an action that failed.", label="action"),
+    "waiting": Metric("nims_actions_waiting", "gauge", "Messages that wait to be sent.", label="action"),
+    "lost": Metric("nims_actions_lost_total", "counter", "Messages that were not sent any more.", label="action"),
+    "given_up": Metric("nims_actions_given_up_total", "counter", "Kept messages that were given up."),
+    # navigation
+    "sentences": Metric("nims_navigation_sentences_total", "counter", "Sentences of the vessel's instruments."),
+    "not_understood": Metric("nims_navigation_not_understood_total", "counter", "Sentences that say nothing we know."),
     # clock, disk, process
     "synchronised": Metric("nims_clock_synchronised", "gauge", "1 while a time server keeps the system clock."),
     "estimated_error_s": Metric("nims_clock_error_seconds", "gauge", "Largest error of the clock, says the kernel."),

@@ -28,7 +28,8 @@ async def test_everything_is_told_as_json(context: Context, serve) -> None:
             for _ in range(3):
                 context.sonars["pen"].frames.publish(object())
             told = (await client.get("/api/v1/health")).json()
-    (pen, disk) = told["parts"]
+    parts = {part["name"]: part for part in told["parts"]}
+    pen, disk = parts["sonar pen"], parts["disk"]
     assert pen["last_error"] == "no cable"
     assert abs(pen["last_error_utc_s"] - told["time_s"]) < 60
     assert told["alarms"] == [{"name": "disk", "text": "disk: only 1.0 GB of the disk are free", "level": "warn"}], (
