@@ -98,11 +98,17 @@ async def test_a_body_that_comes_slowly_is_given_up(
         assert answer.startswith(b"HTTP/1.1 408")
 
 
-async def test_a_body_that_nobody_reads_holds_no_connection(context: Context, serve) -> None:
+async def test_a_body_that_nobody_reads_holds_no_connection(
+    context: Context, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LINGER_S", 10.0)  # on a busy machine too
     async with serve(context) as port:
-        head = b"PUT /api/v1/files/plugins/x.py HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3000000\r\n\r\n"
+        head = (
+            b"PUT /api/v1/files/plugins/x.py HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1500000\r\n"
+            b"Connection: close\r\n\r\n"
+        )
         for _ in range(3):
-            answer = await exchange(port, head, *([bytes(100_000)] * 30))
+            answer = await exchange(port, head, *([bytes(100_000)] * 15))
             assert answer.startswith(b"HTTP/1.1 401")
         await assert_alive(port)
 
@@ -137,7 +143,8 @@ async def test_two_lengths_of_one_body_are_one_request_not_two(context: Context,
             b"POST /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 4\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
         )
-        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.count(b"HTTP/1.1 ") <= 1  # none where the connection was reset because of what follows
+        assert b'"parts"' not in answer
 
 
 async def test_an_answer_cannot_be_split_by_what_is_asked(context: Context, serve) -> None:
