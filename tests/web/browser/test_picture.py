@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -13,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from nims_appliance.context import Context
-from nims_appliance.pipeline.display import DisplayEncoder
+from nims_appliance.pipeline.display import DisplayEncoder, reduced
 
 RENDERERS = ["webgl2", "canvas2d"]
 
@@ -235,3 +236,19 @@ def test_the_echogram_of_the_last_minutes_is_there_when_the_page_opens(
         expect(page.locator('[data-is="shown"]')).to_contain_text(" of ")
         shown, _, pings = page.locator('[data-is="shown"]').inner_text().partition(" of ")
         assert shown == pings
+
+
+def test_a_viewer_is_told_that_its_pictures_are_smaller(context: Context, serving, open_page, blobs_frame) -> None:
+    encoder = DisplayEncoder()
+    sonar = context.sonars["pen"]
+    with serving(context) as server:
+        sonar.last_picture = encoder.encode(blobs_frame(1, []))
+        page = open_live(open_page, server)
+        shown = page.locator("[data-is=shown]")
+        for number in range(2, 6):
+            full = encoder.encode(blobs_frame(number, []))
+            small = dataclasses.replace(full, payload=reduced(full.payload, 2))
+            server.call(sonar.pictures.publish, small)
+            page.wait_for_timeout(100)
+        expect(shown).to_contain_text("half size")
+        expect(shown).to_have_attribute("data-level", "warn")

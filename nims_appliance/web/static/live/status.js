@@ -5,7 +5,8 @@ import { duration, number, UNKNOWN } from "../shared/format.js";
 
 /**
  * @typedef {import("../shared/connection.js").PictureHead} PictureHead
- * @typedef {{frame: number, received_utc_s: number, atS: number}} Arrival a picture that was drawn
+ * @typedef {{frame: number, received_utc_s: number, reduction: number, atS: number}} Arrival a picture that was drawn
+ * @typedef {{pings: number, elapsedS: number, shown: number, reduction: number}} Count of the last seconds
  */
 
 const WINDOW_S = 5; // over which rates are told
@@ -21,9 +22,9 @@ export class Arrivals {
    * @param {PictureHead} head of a picture that was drawn
    * @param {number} nowS
    */
-  add({ frame, received_utc_s }, nowS) {
+  add({ frame, received_utc_s, reduction }, nowS) {
     // The first one may have been kept for late viewers: nothing was missed between it and the next.
-    if (this.#counting) this.#arrivals.push({ frame, received_utc_s, atS: nowS });
+    if (this.#counting) this.#arrivals.push({ frame, received_utc_s, reduction, atS: nowS });
     this.#counting = true;
   }
 
@@ -34,8 +35,9 @@ export class Arrivals {
   }
 
   /**
-   * Pings of the last seconds, how long they took, and how many of them were shown.
+   * Pings of the last seconds, how long they took, how many of them were shown, and how small the newest is.
    * @param {number} nowS
+   * @returns {Count}
    */
   count(nowS) {
     const newestUtcS = this.#arrivals.at(-1)?.received_utc_s ?? 0;
@@ -44,11 +46,12 @@ export class Arrivals {
       ({ atS, received_utc_s }) => nowS - atS <= WINDOW_S && newestUtcS - received_utc_s <= WINDOW_S,
     );
     const [first, newest] = [this.#arrivals[0], this.#arrivals[this.#arrivals.length - 1]];
-    if (!first) return { pings: 0, elapsedS: 0, shown: 0 };
+    if (!first) return { pings: 0, elapsedS: 0, shown: 0, reduction: 1 };
     return {
       pings: newest.frame - first.frame,
       elapsedS: newest.received_utc_s - first.received_utc_s,
       shown: this.#arrivals.length - 1,
+      reduction: newest.reduction,
     };
   }
 }
@@ -57,7 +60,7 @@ export class Arrivals {
  * What a line of state is told from.
  * @typedef {object} Facts
  * @property {string} device
- * @property {{pings: number, elapsedS: number, shown: number}} counted
+ * @property {Count} counted
  * @property {number | null} ageS of the newest ping; null: there was none
  * @property {number} tracks that are live
  * @property {boolean} connected
@@ -85,7 +88,7 @@ export class StatusLine {
    * True: this viewer sees fewer pings than it could.
    * @param {Facts} facts
    */
-  tell({ device, counted: { pings, elapsedS, shown }, ageS, tracks, connected, mostPerSecond, waiting }) {
+  tell({ device, counted: { pings, elapsedS, shown, reduction }, ageS, tracks, connected, mostPerSecond, waiting }) {
     const intervalS = pings > 0 ? elapsedS / pings : 0;
     const isStale = ageS !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));
     const isOld = ageS !== null && ageS > 1 + 2 * intervalS;
@@ -93,7 +96,9 @@ export class StatusLine {
     const isSlow = shown < Math.min(pings, elapsedS * mostPerSecond) * 0.9 - 1;
     this.#write("rate", pings > 0 && elapsedS > 0 ? `${(pings / elapsedS).toFixed(1)}/s` : isStale ? "0/s" : UNKNOWN);
     this.#write("age", ageS === null ? UNKNOWN : seconds(ageS), isStale ? "bad" : isOld ? "warn" : "");
-    this.#write("shown", pings > 0 ? `${shown} of ${pings}` : UNKNOWN, isSlow ? "warn" : "");
+    // The appliance sends smaller pictures where the link is slow.
+    const size = { 2: ", half size", 4: ", quarter size" }[reduction] ?? "";
+    this.#write("shown", pings > 0 ? `${shown} of ${pings}${size}` : UNKNOWN, isSlow || size ? "warn" : "");
     this.#write("tracks", ageS === null ? UNKNOWN : String(tracks));
     this.#pane.classList.toggle("stale", isStale);
     setText(this.#device, device);
