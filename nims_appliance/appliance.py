@@ -19,6 +19,7 @@ from .archive import Archive
 from .context import Context
 from .journal import keep_journal
 from .listening import bind, interface_addresses, network_urls, opened, url
+from .navigation.receive import receive_navigation
 from .output import Output, run_output
 from .outputs.track_server import TrackServer
 from .sonars import run_sonars
@@ -86,6 +87,7 @@ async def run_appliance(
         start("journal", partial(keep_journal, context, archive))
         start("alarms", partial(watch_alarms, context))
         start("triggers", triggers.run)
+        start("navigation", partial(receive_navigation, context))
         for name, output in context.plugins.outputs.items():
             run = partial(run_output, context, output) if isinstance(output, Output) else partial(output, context)
             start(f"output {name}", run)

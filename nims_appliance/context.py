@@ -14,6 +14,7 @@ from .alarms import AlarmBoard, AlarmEvent
 from .bus import Bus
 from .frame import Frame
 from .health import Health
+from .navigation.fixes import Navigation
 from .recent_log import RecentLog
 from .recording.clips import ClipStore
 
@@ -74,6 +75,8 @@ class Context:
     """Tracks, metrics and events; set by the appliance before anything else runs."""
     log: RecentLog = field(default_factory=RecentLog)
     """The last records of the log."""
+    navigation: Navigation = field(default_factory=Navigation)
+    """Where the vessel is."""
     happenings: Bus[Happening] = field(default_factory=lambda: Bus("happenings"))
     """What triggers were set off by."""
     triggers: Triggers | None = None

@@ -120,14 +120,15 @@ class Frame:
         """Whether the ping carries angles beside a single beam."""
         return self.along_rad is not None and self.athwart_rad is not None
 
-    def stamped(self, sonar_id: str, frame_number: int, arrival: Arrival) -> Frame:
-        """Return the frame with the stamps that the publisher knows; arrays are shared, not copied."""
+    def stamped(self, sonar_id: str, frame_number: int, arrival: Arrival, pose: Pose | None = None) -> Frame:
+        """Return the frame with what the publisher knows, arrays shared; without `pose` it keeps its own."""
         return dataclasses.replace(
             self,
             sonar_id=sonar_id,
             frame_number=frame_number,
             received_utc_s=arrival.utc_s,
             received_monotonic_s=arrival.monotonic_s,
+            pose=pose or self.pose,
         )
 
     def check(self) -> Frame:

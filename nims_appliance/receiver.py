@@ -14,7 +14,7 @@ import trio
 from .context import Sonar
 from .decoder import DatagramDecoder, Decoded, DecoderStatistics, Driver, StreamDecoder
 from .errors import ConfigError, PluginError
-from .frame import Arrival, Frame
+from .frame import Arrival, Frame, Pose
 from .health import Part
 from .links import DatagramConnection, FileLink, Link, StreamConnection
 from .links.connection import now
@@ -45,6 +45,7 @@ class Receiver:
       driver: makes the decoder; made again when it raises.
       plugins: asked whose bytes they are when they are not the driver's.
       part: told how it stands.
+      pose: where the sonar was at a ping, as far as anybody knows.
       backlog: how many frames wait for the analysis; recordings are held back by it, live sonars never.
     """
 
@@ -56,6 +57,7 @@ class Receiver:
         plugins: PluginHost,
         part: Part,
         *,
+        pose: Callable[[Frame, Arrival], Pose | None] = lambda frame, arrival: frame.pose,
         backlog: Callable[[], int] = lambda: 0,
         most_backlog: int = 8,
     ) -> None:
@@ -64,6 +66,7 @@ class Receiver:
         self._driver = driver
         self._plugins = plugins
         self._part = part
+        self._pose = pose
         self._backlog = backlog
         self._most_backlog = most_backlog
         self._pace = Pacer(link.settings.speed) if isinstance(link.settings, FileLink) else None
@@ -222,7 +225,7 @@ class Receiver:
     def _published(self, frame: Frame, arrival: Arrival) -> None:
         sonar = self._sonar
         number = sonar.last_frame.frame_number + 1 if sonar.last_frame else 1
-        frame = frame.stamped(sonar.name, number, arrival)
+        frame = frame.stamped(sonar.name, number, arrival, self._pose(frame, arrival))
         if frame.time_s != self._last_time_s or frame.channel == self._last_channel:
             # The channels of a sounder ping together: frames of one time count once.
             self.pings += 1

@@ -215,6 +215,30 @@ class CurrentSettings(Settings, frozen=True):
     ] = 0.05
 
 
+class LocationSettings(Settings, frozen=True):
+    """Where the sonar is; with it tracks have positions on the map."""
+
+    source: Annotated[
+        str,
+        Meta(
+            pattern="^(unknown|fixed|navigation)$",
+            description="fixed: as given here; navigation: from the vessel's instruments; what the sonar itself tells "
+            "comes before both",
+        ),
+    ] = "unknown"
+    latitude_deg: Annotated[float, Meta(ge=-90, le=90, description="fixed: latitude, degrees, north positive")] = 0.0
+    longitude_deg: Annotated[float, Meta(ge=-180, le=180, description="fixed: longitude, degrees, east positive")] = 0.0
+    axis_deg: Annotated[
+        float,
+        Meta(
+            ge=-360,
+            le=360,
+            description="Where the acoustic axis points, degrees clockwise; fixed: from true north; navigation: "
+            "from the bow",
+        ),
+    ] = 0.0
+
+
 class SonarSettings(Settings, frozen=True):
     """One sonar: its profile and link are all it needs; the rest overrides the profile."""
 
@@ -246,6 +270,7 @@ class SonarSettings(Settings, frozen=True):
         dict[str, ZoneSettings], Meta(description="Parts of the view that are ignored or watched, by name")
     ] = msgspec.field(default_factory=dict)
     current: CurrentSettings = CurrentSettings()
+    location: LocationSettings = LocationSettings()
     driver: Annotated[
         dict[str, Any],
         Meta(extra={"restart": "sonar"}, description="The driver's own settings, as `nims config schema` lists them"),
@@ -299,6 +324,16 @@ class TrackServerSettings(Settings, frozen=True):
     host: Annotated[str, Meta(extra={"restart": "appliance"}, description="Address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(extra={"restart": "appliance"}, description="TCP port of the track server")] = 8001
     max_clients: Annotated[int, Meta(extra={"restart": "appliance"}, ge=1, description="Most clients at a time")] = 64
+
+
+class NavigationSettings(Settings, frozen=True):
+    """The vessel's instruments: position, heading and time by NMEA 0183 (GGA, RMC, ZDA, HDT, THS)."""
+
+    sources: Annotated[
+        list[str],
+        Meta(description="Where they send: udp://:10110, tcp://host:port, serial:///dev/ttyUSB0?baud=4800"),
+    ] = []
+    max_age_s: Annotated[float, Meta(gt=0, description="What is older does not count, seconds")] = 10.0
 
 
 class RecordingSettings(Settings, frozen=True):
@@ -389,6 +424,7 @@ class ApplianceSettings(Settings, frozen=True):
     )
     web: WebSettings = WebSettings()
     tracks: TrackServerSettings = TrackServerSettings()
+    navigation: NavigationSettings = NavigationSettings()
     recording: RecordingSettings = RecordingSettings()
     clips: ClipSettings = ClipSettings()
     storage: StorageSettings = StorageSettings()

@@ -16,10 +16,11 @@ import trio
 from .analysis import Analysis, MetricsOfChannels
 from .bus import Bus, Subscription, all_within
 from .context import Context, Sonar
-from .frame import Frame
+from .frame import Arrival, Frame, Pose
 from .health import Part
 from .links import Link, parse_link
 from .links.connection import now
+from .navigation.fixes import completed
 from .pipeline.chain import Chain, make_chain
 from .pipeline.columns import ColumnMaker, PingColumn, keep_column
 from .pipeline.display import DisplayEncoder, Picture
@@ -101,6 +102,7 @@ class SonarRunner:
             context.plugins.driver(sonar.profile),
             context.plugins,
             part,
+            pose=self._pose,
             backlog=lambda: max((frames.queued for frames in self._frames), default=0),
             most_backlog=QUEUED_FRAMES // 4,
         )
@@ -115,6 +117,13 @@ class SonarRunner:
         )
         link.taps += [self._recorder.take, self._clips.take]
         part.statistics = self.statistics
+
+    def _pose(self, frame: Frame, arrival: Arrival) -> Pose | None:
+        location = self._sonar.settings.location
+        if location.source == "unknown":
+            return frame.pose
+        most_age_s = self._context.config.current.navigation.max_age_s
+        return completed(frame, self._context.navigation.pose(location, arrival.monotonic_s, most_age_s))
 
     def _file_format(self) -> FileFormat:
         sonar, link = self._sonar, self.link

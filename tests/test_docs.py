@@ -77,6 +77,7 @@ def settings_section() -> str:
     table("`sonars.<name>`", "SonarSettings")
     table("`web`", "WebSettings")
     table("`tracks`", "TrackServerSettings")
+    table("`navigation`", "NavigationSettings")
     table("`recording`", "RecordingSettings")
     table("`clips`", "ClipSettings")
     table("`storage`", "StorageSettings")

@@ -154,6 +154,11 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
         built.settings = settings
         if settings.web.port == settings.tracks.port != 0:
             report(("tracks", "port"), f"expected another than web.port, got {settings.tracks.port} for both")
+        for source in settings.navigation.sources:
+            try:
+                parse_link(source)
+            except LinkError as error:
+                report(("navigation", "sources"), str(error))
         for name, sonar in settings.sonars.items():
             if sonar.profile in plugins.profiles:
                 _check_link(("sonars", name, "link"), sonar.link, plugins.profiles[sonar.profile], plugins, report)

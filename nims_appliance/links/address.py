@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import termios
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import LinkError
 
-EXPECTED = "tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile"
+EXPECTED = (
+    "tcp://host:port, udp://:port, serial:///dev/ttyUSB0?baud=115200, file:///path?speed=1&loop=yes "
+    "or simulator:profile"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,21 @@ class SimulatorLink:
         return f"simulator:{self.profile}"
 
 
+@dataclass(frozen=True, slots=True)
+class SerialLink:
+    """``serial:///dev/ttyUSB0?baud=4800``: a serial line, 8 bits, no parity, one stop bit."""
+
+    path: Path
+    baud: int = 115200
+
+    def __str__(self) -> str:
+        return f"serial:{self.path}"
+
+
 MAX_SIMULATED_CELLS = 2**22
 """Making a ping cannot be interrupted: one of this size takes about a second."""
 
-LinkSettings = TcpLink | UdpLink | FileLink | SimulatorLink
+LinkSettings = TcpLink | UdpLink | SerialLink | FileLink | SimulatorLink
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -130,10 +145,11 @@ def parse_link(text: str) -> LinkSettings:
                 options.get("seed", 1),
             )
         case "serial":
-            raise LinkError(
-                f"{text!r}: serial:// is not supported yet: connect the sonar through a serial-to-network server "
-                "and use tcp://host:port"
-            )
+            options = _options(text, query, {"baud": _baud})
+            path = unquote(rest.removeprefix("//"))
+            if not path.startswith("/") or "\0" in path:
+                raise LinkError(f"{text!r}: expected the path of a serial line: serial:///dev/ttyUSB0?baud=4800")
+            return SerialLink(Path(path), options.get("baud", 115200))
         case _:
             raise LinkError(f"{text!r}: expected {EXPECTED}")
 
@@ -228,6 +244,13 @@ def _rate(value: str) -> float:
     if rate_hz <= 0:
         raise ValueError("expected pings a second, more than 0")
     return rate_hz
+
+
+def _baud(value: str) -> int:
+    rate = _count(value, 4_000_000)
+    if not hasattr(termios, f"B{rate}"):
+        raise ValueError("expected a rate that serial lines have, as 4800, 9600, 38400, 115200")
+    return rate
 
 
 def _beams(value: str) -> int:

@@ -14,9 +14,10 @@ import trio
 
 from ..decoder import Simulator
 from ..errors import LinkError
-from .address import FileLink, LinkSettings, SimulatorLink, TcpLink, UdpLink
+from .address import FileLink, LinkSettings, SerialLink, SimulatorLink, TcpLink, UdpLink
 from .connection import DatagramConnection, StreamConnection, Tap
 from .file import open_file, recorded_transport
+from .serial import open_serial
 from .tcp import connect_tcp
 from .udp import UdpConnection, bind_udp
 
@@ -146,7 +147,7 @@ class Link:
                 await self._run(TcpLink("127.0.0.1", port), session)
             nursery.cancel_scope.cancel()
 
-    async def _run(self, settings: TcpLink | UdpLink | FileLink, session: Callable) -> None:
+    async def _run(self, settings: TcpLink | UdpLink | SerialLink | FileLink, session: Callable) -> None:
         while True:
             self._good = False
             self._report("waiting", f"connecting to {self.settings}")
@@ -183,12 +184,14 @@ class Link:
             self._report("waiting", f"{reason}; trying again every {max(delay_s, 1):.0f} s")
             await trio.sleep(delay_s)
 
-    def _open(self, settings: TcpLink | UdpLink | FileLink) -> AbstractAsyncContextManager[Any]:
+    def _open(self, settings: TcpLink | UdpLink | SerialLink | FileLink) -> AbstractAsyncContextManager[Any]:
         match settings:
             case TcpLink():
                 return connect_tcp(settings, limit_bytes=self._limit_bytes, taps=self.taps, on_silence=self._on_silence)
             case UdpLink():
                 return bind_udp(settings, taps=self.taps, on_silence=self._on_silence, warn=self._warn)
+            case SerialLink():
+                return open_serial(settings, limit_bytes=self._limit_bytes, taps=self.taps, on_silence=self._on_silence)
             case FileLink():
                 return open_file(settings, limit_bytes=self._limit_bytes, taps=self.taps)
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from ..frame import Pose
+from ..navigation.fixes import locate
 from ..pipeline.results import PingResult, TrackState
 
 VERSION = 2
@@ -32,7 +34,7 @@ def describe_result(result: PingResult) -> dict[str, Any]:
         "ping_num_sonar": result.ping_number,
         "ping_time": result.time_s,
         "num_tracks": len(result.tracks),
-        "tracks": [_describe_track(track) for track in result.tracks],
+        "tracks": [_describe_track(track, result.pose) for track in result.tracks],
         "version": VERSION,
         "sonar_id": result.sonar_id,
         "channel": result.channel,
@@ -40,8 +42,9 @@ def describe_result(result: PingResult) -> dict[str, Any]:
     }
 
 
-def _describe_track(track: TrackState) -> dict[str, Any]:
+def _describe_track(track: TrackState, pose: Pose | None) -> dict[str, Any]:
     x_m, y_m, z_m = track.position_m
+    latitude_deg, longitude_deg = locate(pose, x_m, y_m) or (None, None)
     vx_m_s, vy_m_s, vz_m_s = track.velocity_m_s
     return {
         "id": track.id,
@@ -76,6 +79,8 @@ def _describe_track(track: TrackState) -> dict[str, Any]:
         "calibrated": track.calibrated,
         "class": None,
         "zones": track.zones,
+        "latitude_deg": latitude_deg,
+        "longitude_deg": longitude_deg,
     }
 
 

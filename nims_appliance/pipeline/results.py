@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..frame import Frame
+from ..frame import Frame, Pose
 
 DETECTION = np.dtype(
     [
@@ -177,6 +177,8 @@ class PingResult:
     """What happened to the pipeline in this ping, for the log: "geometry changed", "flooded", "clock stepped back"."""
     final: bool = False
     """True: not a ping, but the tracks that ended with the pipeline, under the stamps of its last ping."""
+    pose: Pose | None = None
+    """Where the sonar was and where it looked, as far as it is known."""
 
     @classmethod
     def of(cls, frame: Frame, **found: Any) -> PingResult:
@@ -189,6 +191,7 @@ class PingResult:
             received_utc_s=frame.received_utc_s,
             received_monotonic_s=frame.received_monotonic_s,
             channel=frame.channel,
+            pose=frame.pose,
             **found,
         )
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from nims_appliance.decoder import Decoded, DecoderContext, DecoderStatistics
 from nims_appliance.frame import Arrival, Frame, Pose
+from nims_appliance.navigation import nmea
 
-from . import nmea, wire
+from . import wire
 from .echo import FrameMaker, PingHeader, Transducer
 
 FRAMES_PER_CALL = 8

@@ -81,7 +81,7 @@ def test_a_tilde_is_the_home_folder(monkeypatch) -> None:
         ("simulator:m3?beams=1025", "a whole number from 1 to 1024"),
         ("simulator:m3?samples=99999999999999999999", "a whole number from 1 to 30000"),
         ("simulator:m3?beams=1024&samples=30000", "beams x samples of at most"),
-        ("serial:///dev/ttyUSB0?baud=115200", "serial:// is not supported yet"),
+        ("serial://ttyUSB0", "expected the path of a serial line"),
     ],
 )
 def test_a_wrong_link_says_what_was_expected(text: str, message: str) -> None:

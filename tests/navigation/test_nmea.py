@@ -7,7 +7,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nims_ek60.nmea import heading_rad, position_deg
+
+from nims_appliance.navigation.nmea import heading_rad, position_deg
 
 
 @pytest.mark.parametrize(
