@@ -84,7 +84,7 @@ def test_ended_tracks_are_filtered_and_sorted_by_the_archive(context, filled, se
 def test_a_card_shows_the_path_and_the_keyboard_leads_from_track_to_track(context, filled, serving, open_page) -> None:
     filled(*(make_track(k) for k in range(1, 5)))
     with serving(context) as server:
-        page = open_page(f"{server.url}tracks#track={2**60 + 2}", 1300, 800)
+        page = open_page(f"{server.url}tracks#{2**60 + 2}", 1300, 800)
         card = page.locator("#card")
         expect(card.locator("svg polyline")).to_have_count(1)
         expect(card).to_contain_text("debris")

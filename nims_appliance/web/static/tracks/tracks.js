@@ -30,6 +30,8 @@ let sort = "last_time_s";
 let descending = true;
 let chosen = "";
 let problem = "";
+/** The live track that the card showed last. */
+let followed = "";
 let loading = new AbortController();
 let busy = false;
 let newlyEnded = false;
@@ -224,7 +226,7 @@ function recall() {
   }
   if (COLUMNS.some(({ key }) => key === state.get("sort"))) sort = state.get("sort") ?? sort;
   descending = state.get("order") !== "asc";
-  const track = state.get("track") ?? "";
+  const track = /^#\d+$/.test(location.hash) ? location.hash.slice(1) : (state.get("track") ?? "");
   if (/^\d{1,19}$/.test(track)) choose(track);
 }
 
@@ -267,7 +269,9 @@ function refresh() {
   }
   draw();
   const row = live.get(chosen);
-  if (row && !card.hidden && !card.contains(document.activeElement)) showCard(card, row, close);
+  if (row && !card.contains(document.activeElement)) showCard(card, row, close);
+  if (followed && !row && chosen === followed) setTimeout(choose, 1000, followed); // it has ended: now with its path
+  followed = row ? chosen : "";
 }
 
 let typed = 0;
