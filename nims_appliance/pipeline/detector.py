@@ -19,6 +19,7 @@ from nims_ext.group import group_cells
 
 from ..frame import Frame
 from ..settings import SonarSettings
+from . import side_lobes
 from .background import Background
 from .clutter import TailModel
 from .geometry import Geometry, PointSpread
@@ -95,7 +96,10 @@ class AdaptiveDetector:
         )
         self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
         self._tail.learn(peaks["value"], low, interval_s)
-        peaks = self._geometry.watched(peaks)
+        lobes = side_lobes.of_stronger(
+            peaks, frame.intensity, frame.bearing_rad, frame.beam_width_rad, self._spread.reach()[0], low
+        )
+        peaks = self._geometry.watched(peaks[~lobes])
         detected = int(np.count_nonzero(peaks["value"] > threshold))
         if more or detected > self._settings.max_detections:
             self._notes.append("flooded")
