@@ -19,6 +19,7 @@ import numpy as np
 import trio
 
 from ..errors import NimsError
+from . import tallies
 from .downsample import Buckets, Points, bucket_length_s
 from .rows import track_values, unpack_positions
 from .schema import BINS, EVENTS, TRACKS, open_read_only
@@ -69,6 +70,10 @@ class TrackFilter:
     min_speed_m_s: float | None = None
     """Of the mean speed."""
     min_duration_s: float | None = None
+    max_length_m: float | None = None
+    max_speed_m_s: float | None = None
+    zone: str = ""
+    """Tracks that were inside this watched zone."""
 
     def clauses(self) -> tuple[list[str], list[Any]]:
         """Return conditions in SQL and their values."""
@@ -80,6 +85,8 @@ class TrackFilter:
             "mean_length_m >= ?": self.min_length_m,
             "mean_speed_m_s >= ?": self.min_speed_m_s,
             "duration_s >= ?": self.min_duration_s,
+            "mean_length_m <= ?": self.max_length_m,
+            "mean_speed_m_s <= ?": self.max_speed_m_s,
         }
         asked = {clause: value for clause, value in wanted.items() if value is not None}
         return [*asked], [*asked.values()]
@@ -176,11 +183,23 @@ class ArchiveReader:
             else:
                 clauses.append(f"(({sort}, id) {beyond} (?, ?) OR {sort} IS NULL)")
                 values += [value, number]
+        source = "tracks"
+        if wanted.zone and sort == "last_time_s":
+            # In the order of the zone's own tracks, so that a page ends as soon as it is full.
+            source = (
+                "(SELECT track, last_time_s AS zone_time_s FROM track_zones WHERE zone = ?) "
+                "CROSS JOIN tracks ON tracks.id = track"
+            )
+            clauses = [clause.replace("last_time_s", "zone_time_s").replace("id)", "track)") for clause in clauses]
+            values = [wanted.zone, *values]
+        elif wanted.zone:
+            clauses.append("id IN (SELECT track FROM track_zones WHERE zone = ?)")
+            values.append(wanted.zone)
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
-        order = f"{sort} {way}, id {way}"
+        order = f"{sort} {way}, id {way}" if source == "tracks" else f"zone_time_s {way}, track {way}"
         if "NOT NULL" not in TRACKS[sort] and sort != "id":
             order = f"{sort} IS NULL, {order}"
-        query = f"SELECT {', '.join(_DESCRIPTION)} FROM tracks{where} ORDER BY {order} LIMIT ?"
+        query = f"SELECT {', '.join(_DESCRIPTION)} FROM {source}{where} ORDER BY {order} LIMIT ?"
         with self._open() as database:
             if database is None:
                 return [], None
@@ -201,6 +220,38 @@ class ArchiveReader:
             return None
         described = track_values(dict(zip(_DESCRIPTION, row[1:], strict=True)))
         return described | {"positions": unpack_positions(row[0])}
+
+    def span_s(self) -> tuple[float, float] | None:
+        """Return when the first and the last track ended, by their sonars' clocks; None: there are none."""
+        with self._open() as database:
+            if database is None:
+                return None
+            first, last = (
+                database.execute(f"SELECT {pick}(last_time_s) FROM tracks").fetchone()[0] for pick in ("MIN", "MAX")
+            )
+            return None if first is None else (first, last)
+
+    def track_counts(self, sonar: str, from_s: float, to_s: float, bucket_s: int) -> list[tuple[int, str, int]]:
+        """Return (bucket, label, tracks) of the tracks that ended in that time; bucket n begins at n * bucket_s.
+
+        Buckets of whole hours count whole hours, the first and the last too. An empty `sonar` asks for all.
+        """
+        with self._open() as database:
+            if database is None:
+                return []
+            if bucket_s % tallies.HOUR_S == 0:
+                return tallies.hour_counts(database, sonar, _hours(from_s, to_s), int(bucket_s // tallies.HOUR_S))
+            clauses, values = TrackFilter(sonar=sonar, from_s=from_s, to_s=to_s).clauses()
+            return database.execute(
+                "SELECT CAST(last_time_s / ? AS INTEGER) - (last_time_s < 0) AS bucket, label, COUNT(*) FROM tracks "
+                f"WHERE {' AND '.join(clauses)} GROUP BY bucket, label ORDER BY bucket, label",
+                (bucket_s, *values),
+            ).fetchall()
+
+    def cell_counts(self, sonar: str, label: str | None, from_s: float, to_s: float) -> list[tuple[int, int]]:
+        """Return (cell, tracks) for the cells of `tallies` in which tracks were seen, of whole hours."""
+        with self._open() as database:
+            return [] if database is None else tallies.cell_counts(database, sonar, label, _hours(from_s, to_s))
 
     def labels(self) -> list[str]:
         """Return the classes of the last ten thousand tracks."""
@@ -337,6 +388,10 @@ class _EveryBin:
     def finish(self) -> Points:
         end_s, pings, values = (np.concatenate(part) for part in zip(*self._parts, strict=True))
         return Points(end_s, pings, values, values, values)
+
+
+def _hours(from_s: float, to_s: float) -> tuple[int, int]:
+    return math.floor(from_s / tallies.HOUR_S), math.ceil(to_s / tallies.HOUR_S)
 
 
 def _bins(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from . import tallies
+
 FILE_NAME = "nims.sqlite3"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_TIMEOUT_S = 1.0
 
 TRACKS = {
@@ -93,15 +95,38 @@ EVENTS = {
 }
 """What happened, since schema 3. `time_s`: the appliance's clock; `ping_time_s`: the sonar's, if a ping caused it."""
 
-_TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS}
+_TALLIES = {
+    "track_groups": {"id": "INTEGER PRIMARY KEY", "sonar": "TEXT NOT NULL", "label": "TEXT NOT NULL"},
+    "track_hours": {"hour": "INTEGER NOT NULL", "track_group": "INTEGER NOT NULL", "tracks": "INTEGER NOT NULL"},
+    "track_cells": {
+        "span_h": "INTEGER NOT NULL",
+        "hour": "INTEGER NOT NULL",
+        "track_group": "INTEGER NOT NULL",
+        "cell": "INTEGER NOT NULL",
+        "tracks": "INTEGER NOT NULL",
+    },
+    "track_zones": {"zone": "TEXT NOT NULL", "last_time_s": "REAL NOT NULL", "track": "INTEGER NOT NULL"},
+}
+"""What `tallies` keeps, since schema 4. `hour`: since 1970, by the sonar's clock; `span_h`: 1, or 24 for whole days."""
+
+_TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS, **_TALLIES}
 """A column that is added to a table of an older version needs a default, or is NULL in its rows."""
 _ENDS = {
     "series": ", UNIQUE (sonar, channel, layer))",
     "metrics_bins": ", PRIMARY KEY (series, end_s)) WITHOUT ROWID",
+    "track_groups": ", UNIQUE (sonar, label))",
+    "track_hours": ", PRIMARY KEY (hour, track_group)) WITHOUT ROWID",
+    "track_cells": ", PRIMARY KEY (span_h, hour, track_group, cell)) WITHOUT ROWID",
+    "track_zones": ", PRIMARY KEY (zone, last_time_s, track)) WITHOUT ROWID",
 }
 _INDEXES = (
-    "CREATE INDEX IF NOT EXISTS tracks_by_time ON tracks (last_time_s)",
-    "CREATE INDEX IF NOT EXISTS tracks_by_sonar_and_time ON tracks (sonar, last_time_s)",
+    # With what tracks are filtered by: rows that do not fit are passed over without being read.
+    "DROP INDEX IF EXISTS tracks_by_time",
+    "DROP INDEX IF EXISTS tracks_by_sonar_and_time",
+    "CREATE INDEX IF NOT EXISTS tracks_to_filter ON tracks "
+    "(last_time_s, id, sonar, label, mean_length_m, mean_speed_m_s, duration_s)",
+    "CREATE INDEX IF NOT EXISTS tracks_of_sonar_to_filter ON tracks "
+    "(sonar, last_time_s, id, label, mean_length_m, mean_speed_m_s, duration_s)",
     "CREATE INDEX IF NOT EXISTS events_by_time ON events (time_s)",
 )
 _VIEWS = {
@@ -173,4 +198,6 @@ def _bring_up_to_date(database: sqlite3.Connection, version: int) -> None:
         database.execute(f"CREATE VIEW {name} AS {query}")
     if version == 1:
         database.execute("UPDATE tracks SET duration_s = last_time_s - first_time_s")
+    if version < 4:
+        tallies.count_all(database)
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

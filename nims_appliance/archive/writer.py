@@ -17,6 +17,7 @@ from ..bus import Bus, all_within
 from ..health import Part
 from ..pipeline.metrics import MetricsBin
 from ..pipeline.results import PingResult, TrackSummary
+from . import tallies
 from .queries import ArchiveReader
 from .rows import Event, bin_rows, event_row, track_row
 from .schema import BINS, EVENTS, FILE_NAME, TRACKS, connect
@@ -191,11 +192,14 @@ class Archive:
             database = self._open()
             with database:
                 database.execute("BEGIN IMMEDIATE")
+                ids = [track.id for _, track in tracks]
+                tallies.uncount_tracks(database, ids)  # a recording that is played again replaces its tracks
                 refused = [
                     _insert(database, _INSERT_TRACK, [track_row(*item) for item in tracks]),
                     self._insert_bins(database, bins),
                     _insert(database, _INSERT_EVENT, [event_row(item) for item in events]),
                 ]
+                tallies.count_tracks(database, ids)
         except (sqlite3.Error, OSError) as error:
             self._close()
             return f"cannot write {self.path}: {error}", []

@@ -127,9 +127,9 @@ def test_sorting_by_something_else_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
-        (TrackFilter(), "tracks_by_time"),
-        (TrackFilter(sonar="pen"), "tracks_by_sonar_and_time"),
-        (TrackFilter(sonar="pen", from_s=1.0, to_s=2.0), "tracks_by_sonar_and_time"),
+        (TrackFilter(), "tracks_to_filter"),
+        (TrackFilter(sonar="pen"), "tracks_of_sonar_to_filter"),
+        (TrackFilter(sonar="pen", from_s=1.0, to_s=2.0), "tracks_of_sonar_to_filter"),
     ],
 )
 def test_pages_by_time_walk_along_an_index(tmp_path: Path, monkeypatch, wanted: TrackFilter, index: str) -> None:
