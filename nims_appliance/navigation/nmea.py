@@ -1,8 +1,8 @@
 """NMEA 0183: what sentences of a vessel's instruments say, and those that tell radars and plotters of targets.
 
 A sentence has at most 82 characters, from `$` to the line's end. Behind the `*` is the exclusive or of what is between
-it and the `$`, as two hexadecimal digits. Here positions are in degrees, north and east positive, times in seconds since
-1970.
+it and the `$`, as two hexadecimal digits. Positions here are in degrees, north and east positive; times are in seconds
+since 1970.
 """
 
 from __future__ import annotations
