@@ -59,12 +59,16 @@ class LineSender:
     @property
     def error(self) -> str:
         """What hinders a destination, "" for nothing."""
-        return next((sender.last_error for sender in (*self._udp, *self._tcp) if sender.last_error), "")
+        return next((sender.last_error for sender in self._senders if sender.last_error), "")
+
+    @property
+    def _senders(self) -> list[UdpSender | _TcpLines]:
+        return [*self._udp, *self._tcp]
 
     async def run(self) -> None:
         """Keep connections, until cancelled; they are closed then."""
         async with trio.open_nursery() as nursery:
-            for sender in (*self._udp, *self._tcp):
+            for sender in self._senders:
                 nursery.start_soon(sender.run)
 
 
