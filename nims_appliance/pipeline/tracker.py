@@ -62,6 +62,8 @@ SLOWEST_M_S = 0.3
 """Even an animal at rest moves so fast when it is disturbed, and a velocity is no better known."""
 DOUBT = 4.0
 """A confirmed track whose score has fallen by more may have been following noise since."""
+OVERLAP = 0.6
+"""A new track may continue one that was seen in no more than this first part of its life."""
 MISLED_M = 0.4
 """By so much the last echoes before a turn, and noise taken for the first after it, may have misled both tracks."""
 MARGIN = 5.0
@@ -274,7 +276,9 @@ class ScoreTracker:
         """
         table, axes = self._table, self._axes
         born_s = self._time_s - table["age_s"][new]
-        old = np.flatnonzero((table["id"] > 0) & (table["sure_s"] <= born_s) & ~table["merged"])
+        # at a turn the old track may take an echo or two after the new one has begun
+        latest_s = born_s + OVERLAP * table["age_s"][new]
+        old = np.flatnonzero((table["id"] > 0) & (table["sure_s"] <= latest_s) & ~table["merged"])
         if not len(old):
             return -1
         away_s = born_s - table["sure_s"][old]

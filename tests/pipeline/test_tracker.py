@@ -155,6 +155,21 @@ def test_noise_beside_a_turn_does_not_part_the_track(seed: int) -> None:
     assert len({track.id for tracks in live for track in tracks}) == 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_an_echo_ahead_after_a_turn_does_not_part_the_track(seed: int) -> None:
+    rng, tracker, numbers = np.random.default_rng(seed), make_tracker(settings_with()), set()
+    for time_s in steps(100):
+        places = [(-7 + 1.2 * time_s, 25.0) if time_s < 6 else (0.2 - 1.2 * (time_s - 6), 25.0)]
+        if 6.05 < time_s < 6.25:
+            places.append((-7 + 1.2 * time_s, 25.0))
+        found = detections(*places)
+        found["range_m"] += rng.normal(0, 0.05, len(found))
+        found["bearing_rad"] += rng.normal(0, 0.01, len(found))
+        live, _ = tracker.update(empty_frame(1e9 + time_s), found)
+        numbers |= {track.id for track in live}
+    assert len(numbers) == 1
+
+
 def test_two_that_cross_keep_their_numbers() -> None:
     tracker = make_tracker(settings_with())
     for t in steps(120):
