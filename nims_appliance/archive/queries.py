@@ -158,9 +158,11 @@ class ArchiveReader:
         descending: bool = True,
         limit: int = 100,
         after: tuple[Any, int] | None = None,
+        positions: bool = False,
     ) -> tuple[list[dict[str, Any]], tuple[Any, int] | None]:
-        """Return a page of tracks without their positions, and the mark after which the next page begins.
+        """Return a page of tracks, and the mark after which the next page begins.
 
+        Tracks have their `positions`, as those of `track` have, only where they are asked for.
         Tracks without a value of the column come last. Marks are of the column's value and the id, so that a page
         is where it was when tracks have been added since; the mark is None after the last page.
 
@@ -199,12 +201,15 @@ class ArchiveReader:
         order = f"{sort} {way}, id {way}" if source == "tracks" else f"zone_time_s {way}, track {way}"
         if "NOT NULL" not in TRACKS[sort] and sort != "id":
             order = f"{sort} IS NULL, {order}"
-        query = f"SELECT {', '.join(_DESCRIPTION)} FROM {source}{where} ORDER BY {order} LIMIT ?"
+        columns = (*_DESCRIPTION, "positions") if positions else _DESCRIPTION
+        query = f"SELECT {', '.join(columns)} FROM {source}{where} ORDER BY {order} LIMIT ?"
         with self._open() as database:
             if database is None:
                 return [], None
             rows = database.execute(query, (*values, max(limit, 0) + 1)).fetchall()
-        found = [track_values(dict(zip(_DESCRIPTION, row, strict=True))) for row in rows[:limit]]
+        found = [track_values(dict(zip(columns, row, strict=True))) for row in rows[:limit]]
+        if positions:
+            found = [track | {"positions": unpack_positions(track["positions"])} for track in found]
         return found, (found[-1][sort], found[-1]["id"]) if len(rows) > limit and found else None
 
     def track(self, number: int) -> dict[str, Any] | None:
@@ -248,10 +253,12 @@ class ArchiveReader:
                 (bucket_s, *values),
             ).fetchall()
 
-    def cell_counts(self, sonar: str, label: str | None, from_s: float, to_s: float) -> list[tuple[int, int]]:
-        """Return (cell, tracks) for the cells of `tallies` in which tracks were seen, of whole hours."""
+    def cell_counts(self, sonar: str, label: str | None, from_s: float, to_s: float) -> tuple[np.ndarray, float, float]:
+        """Return the tracks of each cell and the time in which they ended; see `tallies.cell_counts`."""
         with self._open() as database:
-            return [] if database is None else tallies.cell_counts(database, sonar, label, _hours(from_s, to_s))
+            if database is None:
+                return np.zeros(tallies.RINGS * tallies.SECTORS, np.int64), from_s, to_s
+            return tallies.cell_counts(database, sonar, label, from_s, to_s)
 
     def labels(self) -> list[str]:
         """Return the classes of the last ten thousand tracks."""
@@ -335,7 +342,7 @@ class ArchiveReader:
         self, series: tuple[str, str, int], columns: tuple[str, ...], from_s: float, to_s: float, limit: int
     ) -> list[tuple]:
         """Return (end_s, start_s, pings, calibrated, *columns) of the first `limit` bins that ended in that time."""
-        assert set(columns) <= set(METRICS), columns
+        assert set(columns) <= set(BINS), columns
         query = (
             f"SELECT end_s, start_s, pings, calibrated, {', '.join(columns)} FROM metrics_bins "
             "WHERE series = ? AND end_s >= ? AND end_s < ? ORDER BY end_s LIMIT ?"

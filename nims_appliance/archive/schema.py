@@ -98,16 +98,10 @@ EVENTS = {
 _TALLIES = {
     "track_groups": {"id": "INTEGER PRIMARY KEY", "sonar": "TEXT NOT NULL", "label": "TEXT NOT NULL"},
     "track_hours": {"hour": "INTEGER NOT NULL", "track_group": "INTEGER NOT NULL", "tracks": "INTEGER NOT NULL"},
-    "track_cells": {
-        "span_h": "INTEGER NOT NULL",
-        "hour": "INTEGER NOT NULL",
-        "track_group": "INTEGER NOT NULL",
-        "cell": "INTEGER NOT NULL",
-        "tracks": "INTEGER NOT NULL",
-    },
+    "track_days": {"day": "INTEGER NOT NULL", "track_group": "INTEGER NOT NULL", "cells": "BLOB NOT NULL"},
     "track_zones": {"zone": "TEXT NOT NULL", "last_time_s": "REAL NOT NULL", "track": "INTEGER NOT NULL"},
 }
-"""What `tallies` keeps, since schema 4. `hour`: since 1970, by the sonar's clock; `span_h`: 1, or 24 for whole days."""
+"""What `tallies` keeps, since schema 4. Hours and days since 1970, by the sonar's clock."""
 
 _TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS, **_TALLIES}
 """A column that is added to a table of an older version needs a default, or is NULL in its rows."""
@@ -116,7 +110,7 @@ _ENDS = {
     "metrics_bins": ", PRIMARY KEY (series, end_s)) WITHOUT ROWID",
     "track_groups": ", UNIQUE (sonar, label))",
     "track_hours": ", PRIMARY KEY (hour, track_group)) WITHOUT ROWID",
-    "track_cells": ", PRIMARY KEY (span_h, hour, track_group, cell)) WITHOUT ROWID",
+    "track_days": ", PRIMARY KEY (day, track_group))",
     "track_zones": ", PRIMARY KEY (zone, last_time_s, track)) WITHOUT ROWID",
 }
 _INDEXES = (

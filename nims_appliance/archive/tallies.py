@@ -15,17 +15,20 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-CELL_RAD = math.pi / 72
+SECTORS = 90
+CELL_RAD = math.tau / SECTORS
 """Width of a cell; the factor between the far and the near edge of a ring is exp(CELL_RAD)."""
-SECTORS = 144
-RINGS = 240
+RINGS = 150
 NEAREST_M = 0.5
-"""Near edge of ring 1 and far edge of ring 0; the last ring begins at 17 km."""
-HOUR_S = 3600.0
-DAY_H = 24
+"""Near edge of ring 1 and far edge of ring 0; the last ring ends at 17 km."""
+HOUR_S, DAY_S = 3600.0, 86400.0
+MOST_LOOKED_AT = 10_000
+"""Tracks of days that are asked for in part, whose positions are looked at; of more the whole days are counted."""
 _CHUNK = 500
 
 _POSITION = np.dtype([("time_s", "<f8"), ("x_m", "<f4"), ("y_m", "<f4"), ("z_m", "<f4")])
+_CELL = np.dtype([("cell", "<u2"), ("tracks", "<u4")])
+"""The column `cells` of a day: cells in which there was a track, ascending."""
 _ROWS = "SELECT id, sonar, label, last_time_s, zones, positions FROM tracks"
 _Row = tuple[int, str, str, float, str, bytes]
 
@@ -36,19 +39,21 @@ def ring_edges_m() -> np.ndarray:
     return np.concatenate(([0.0], edges[:-1]))
 
 
-def cells_of(positions: bytes) -> np.ndarray:
-    """Return the cells of packed positions, ring * SECTORS + sector, each once, ascending, int64.
+def cells_of(tracks: Sequence[bytes]) -> np.ndarray:
+    """Return the cells of the packed positions of tracks, ring * SECTORS + sector, each once a track, int64.
 
     Sector 0 begins at a bearing of -180 degrees.
     """
-    track = np.frombuffer(positions, _POSITION) if positions else np.empty(0, _POSITION)
-    x_m, y_m, z_m = (track[name].astype(np.float64) for name in ("x_m", "y_m", "z_m"))
-    range_m = np.sqrt(x_m**2 + y_m**2 + z_m**2)
+    positions = np.frombuffer(b"".join(tracks) or bytes(_POSITION.itemsize), _POSITION)
+    x_m, y_m, z_m = (positions[name].astype(np.float64) for name in ("x_m", "y_m", "z_m"))
+    number = np.repeat(np.arange(len(tracks)), [len(packed) // _POSITION.itemsize for packed in tracks])
+    range_m = np.sqrt(x_m**2 + y_m**2 + z_m**2)[: len(number)]
+    bearing = np.arctan2(x_m, y_m)[: len(number)]
     known = np.isfinite(range_m)
-    bearing = np.arctan2(x_m[known], y_m[known])
     ring = np.floor(np.log(np.maximum(range_m[known] / NEAREST_M, 1e-9)) / CELL_RAD) + 1
-    sector = np.floor((bearing + math.pi) / CELL_RAD) % SECTORS
-    return np.unique((np.clip(ring, 0, RINGS - 1) * SECTORS + sector).astype(np.int64))
+    sector = np.floor((bearing[known] + math.pi) / CELL_RAD) % SECTORS
+    cells = (np.clip(ring, 0, RINGS - 1) * SECTORS + sector).astype(np.int64)
+    return np.unique(number[known] * (RINGS * SECTORS) + cells) % (RINGS * SECTORS)
 
 
 def count_tracks(database: sqlite3.Connection, ids: Iterable[int]) -> None:
@@ -63,7 +68,7 @@ def uncount_tracks(database: sqlite3.Connection, ids: Iterable[int]) -> None:
 
 def count_all(database: sqlite3.Connection) -> None:
     """Make the tallies anew from all tracks, as they are needed after an older version wrote the file."""
-    for table in ("track_hours", "track_cells", "track_zones", "track_groups"):
+    for table in ("track_hours", "track_days", "track_zones", "track_groups"):
         database.execute(f"DELETE FROM {table}")
     cursor = database.execute(_ROWS)
     while rows := cursor.fetchmany(10 * _CHUNK):
@@ -78,8 +83,8 @@ def _rows(database: sqlite3.Connection, ids: Iterable[int]) -> Iterator[_Row]:
 
 
 def _weigh(database: sqlite3.Connection, rows: Iterable[_Row], sign: int) -> None:
-    hours: Counter[tuple] = Counter()
-    cells: Counter[tuple] = Counter()
+    hours: Counter[tuple[int, int]] = Counter()
+    days: dict[tuple[int, int], list[bytes]] = {}
     zones: list[tuple[str, float, int]] = []
     groups: dict[tuple[str, str], int] = {}
     for number, sonar, label, last_time_s, described_zones, positions in rows:
@@ -87,36 +92,46 @@ def _weigh(database: sqlite3.Connection, rows: Iterable[_Row], sign: int) -> Non
             continue
         if (sonar, label) not in groups:
             groups[sonar, label] = _group(database, sonar, label)
-        group, hour = groups[sonar, label], math.floor(last_time_s / HOUR_S)
-        hours[hour, group] += sign
-        for cell in cells_of(positions).tolist():
-            cells[1, hour, group, cell] += sign
-            cells[DAY_H, hour - hour % DAY_H, group, cell] += sign
+        group = groups[sonar, label]
+        hours[math.floor(last_time_s / HOUR_S), group] += sign
+        days.setdefault((math.floor(last_time_s / DAY_S), group), []).append(positions)
         entered = [zone["name"] for zone in msgspec.json.decode(described_zones) if zone["closest_m"] == 0]
         zones += [(name, last_time_s, number) for name in entered]
-    _add(database, "track_hours", ("hour", "track_group"), hours, sign)
-    _add(database, "track_cells", ("span_h", "hour", "track_group", "cell"), cells, sign)
+    for (hour, group), count in hours.items():
+        database.execute(
+            "INSERT INTO track_hours (hour, track_group, tracks) VALUES (?, ?, ?) "
+            "ON CONFLICT (hour, track_group) DO UPDATE SET tracks = tracks + excluded.tracks",
+            (hour, group, count),
+        )
+        database.execute("DELETE FROM track_hours WHERE hour = ? AND track_group = ? AND tracks <= 0", (hour, group))
+    for (day, group), tracks in days.items():
+        _weigh_cells(database, day, group, cells_of(tracks), sign)
     if sign > 0:
         database.executemany("INSERT OR IGNORE INTO track_zones (zone, last_time_s, track) VALUES (?, ?, ?)", zones)
     else:
         database.executemany("DELETE FROM track_zones WHERE zone = ? AND last_time_s = ? AND track = ?", zones)
 
 
+def _weigh_cells(database: sqlite3.Connection, day: int, group: int, cells: np.ndarray, sign: int) -> None:
+    key = (day, group)
+    row = database.execute("SELECT cells FROM track_days WHERE day = ? AND track_group = ?", key).fetchone()
+    total = sign * np.bincount(cells, minlength=RINGS * SECTORS)
+    if row is not None:
+        before = np.frombuffer(row[0], _CELL)
+        total[before["cell"]] += before["tracks"]
+    filled = np.flatnonzero(total > 0)
+    after = np.empty(len(filled), _CELL)
+    after["cell"], after["tracks"] = filled, total[filled]
+    if len(filled):
+        database.execute("INSERT OR REPLACE INTO track_days VALUES (?, ?, ?)", (*key, after.tobytes()))
+    else:
+        database.execute("DELETE FROM track_days WHERE day = ? AND track_group = ?", key)
+
+
 def _group(database: sqlite3.Connection, sonar: str, label: str) -> int:
     database.execute("INSERT OR IGNORE INTO track_groups (sonar, label) VALUES (?, ?)", (sonar, label))
     query = "SELECT id FROM track_groups WHERE sonar = ? AND label = ?"
     return int(database.execute(query, (sonar, label)).fetchone()[0])
-
-
-def _add(database: sqlite3.Connection, table: str, keys: Sequence[str], counts: Counter[tuple], sign: int) -> None:
-    database.executemany(
-        f"INSERT INTO {table} ({', '.join(keys)}, tracks) VALUES ({', '.join('?' * (len(keys) + 1))}) "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET tracks = tracks + excluded.tracks",
-        [(*key, count) for key, count in counts.items()],
-    )
-    if sign < 0:
-        matches = " AND ".join(f"{key} = ?" for key in keys)
-        database.executemany(f"DELETE FROM {table} WHERE {matches} AND tracks <= 0", [*counts])
 
 
 def hour_counts(
@@ -135,29 +150,52 @@ def hour_counts(
 
 
 def cell_counts(
-    database: sqlite3.Connection, sonar: str, label: str | None, hours: tuple[int, int]
-) -> list[tuple[int, int]]:
-    """Return (cell, tracks) of the hours from the first to before the last; None asks for all classes."""
+    database: sqlite3.Connection, sonar: str, label: str | None, from_s: float, to_s: float
+) -> tuple[np.ndarray, float, float]:
+    """Return the tracks of each cell, int64, shape (RINGS * SECTORS,), and the time in which they ended.
+
+    None asks for all classes. The time is longer than asked for, up to whole days, where too many tracks would have
+    to be looked at.
+    """
     groups = [
         number
         for number, of_sonar, of_label in database.execute("SELECT id, sonar, label FROM track_groups")
         if sonar in ("", of_sonar) and label in (None, of_label)
     ]
-    if not groups:
-        return []
-    first, last = hours
-    # Whole days where there are any, hours before and after.
-    day_first, day_last = -(-first // DAY_H) * DAY_H, last // DAY_H * DAY_H
-    stretches = [(DAY_H, day_first, day_last), (1, first, day_first), (1, day_last, last)]
-    if day_first >= day_last:
-        stretches = [(1, first, last)]
-    of_groups = f"AND track_group IN ({', '.join(map(str, groups))})"
-    total: Counter[int] = Counter()
-    for stretch in stretches:
-        query = (
-            "SELECT cell, SUM(tracks) FROM track_cells "
-            f"WHERE span_h = ? AND hour >= ? AND hour < ? {of_groups} GROUP BY cell"
+    first, last = math.ceil(from_s / DAY_S), math.floor(to_s / DAY_S)
+    edges = [(from_s, first * DAY_S), (last * DAY_S, to_s)] if first <= last else [(from_s, to_s)]
+    total = np.zeros(RINGS * SECTORS, np.int64)
+    looked_at = _positions(database, sonar, label, edges)
+    if looked_at is None:
+        first, last = math.floor(from_s / DAY_S), math.ceil(to_s / DAY_S)
+        from_s, to_s = first * DAY_S, last * DAY_S
+    elif looked_at:
+        total += np.bincount(cells_of(looked_at), minlength=total.size)
+    if groups and first < last:
+        of_groups = ", ".join(map(str, groups))
+        packed = database.execute(
+            f"SELECT cells FROM track_days WHERE day >= ? AND day < ? AND track_group IN ({of_groups})", (first, last)
         )
-        for cell, tracks in database.execute(query, stretch):
-            total[cell] += tracks
-    return sorted(total.items())
+        cells = np.frombuffer(b"".join(cells for (cells,) in packed), _CELL)
+        # bincount's weights are float64: exact up to 2^53 tracks
+        total += np.bincount(cells["cell"], cells["tracks"], total.size).astype(np.int64)
+    return total, from_s, to_s
+
+
+def _positions(
+    database: sqlite3.Connection, sonar: str, label: str | None, stretches: Sequence[tuple[float, float]]
+) -> list[bytes] | None:
+    """Return the packed positions of the tracks that ended in stretches of time; None: there are too many."""
+    found: list[bytes] = []
+    conditions = "last_time_s >= ? AND last_time_s < ?"
+    conditions += " AND sonar = ?" * (sonar != "") + " AND label = ?" * (label is not None)
+    more = [value for value in (sonar or None, label) if value is not None]
+    for stretch in stretches:
+        room = MOST_LOOKED_AT - len(found) + 1
+        query = f"SELECT id FROM tracks WHERE {conditions} LIMIT ?"
+        ((count,),) = database.execute(f"SELECT COUNT(*) FROM ({query})", (*stretch, *more, room))
+        if count >= room:
+            return None
+        rows = database.execute(f"SELECT positions FROM tracks WHERE {conditions}", (*stretch, *more))
+        found += [packed for (packed,) in rows]
+    return found

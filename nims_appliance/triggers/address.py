@@ -61,3 +61,12 @@ def parse_action(text: str) -> Action:
         if host and port:
             return Action(scheme, "", host, port)
     raise ConfigError(f"{text!r}: {EXPECTED}")
+
+
+def without_login(action: Action) -> str:
+    """Return the text of an action for everybody's eyes: a webhook's without user, password and query."""
+    if action.scheme not in ("http", "https"):
+        return str(action)
+    parts = urlsplit(action.target)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"

@@ -17,7 +17,7 @@ from ..health import Part
 from ..links.connection import now
 from ..receiver import percentile_ms
 from ..settings import TriggerSettings
-from .address import Action, parse_action
+from .address import Action, parse_action, without_login
 from .message import message
 from .outbox import Outbox
 from .rules import Happening, Rules, Silence
@@ -45,6 +45,7 @@ class Triggers:
         self._nursery: trio.Nursery | None = None
         self._last_s: dict[str, float] = {}
         self._fired: dict[str, int] = {}
+        self._fired_utc_s: dict[str, float] = {}
         self._latencies_s: deque[float] = deque(maxlen=1000)
         part.statistics = self.statistics
 
@@ -121,6 +122,7 @@ class Triggers:
     def _send(self, rule: TriggerSettings, happening: Happening) -> None:
         name = happening.rule
         self._fired[name] = self._fired.get(name, 0) + 1
+        self._fired_utc_s[name] = now().utc_s
         try:
             body = message(happening, rule.text)
             actions = [_parsed(text) for text in rule.actions]
@@ -162,6 +164,36 @@ class Triggers:
             self._part.last_error = errors[0]
         count = len(self._context.config.current.triggers)
         self._part.set("waiting" if errors else "running", errors[0] if errors else f"{count} triggers")
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return how every trigger stands, JSON-able; counts are those of the action, which triggers may share."""
+        found = []
+        for name, rule in self._context.config.current.triggers.items():
+            actions: list[dict[str, Any]] = []
+            for text in rule.actions:
+                action = _parsed(text)
+                sender = self._senders.get(str(action))
+                actions.append(
+                    {
+                        "action": without_login(action),
+                        "sent": sender.sent if sender else 0,
+                        "failed": sender.failed if sender else 0,
+                        "waiting": getattr(sender, "waiting", 0),
+                        "lost": getattr(sender, "lost", 0),
+                        "last_error": sender.last_error if sender else "",
+                    }
+                )
+            found.append(
+                {
+                    "name": name,
+                    "on": rule.on,
+                    "enabled": rule.enabled,
+                    "fired": self._fired.get(name, 0),
+                    "fired_utc_s": self._fired_utc_s.get(name),
+                    "actions": actions,
+                }
+            )
+        return found
 
     def statistics(self) -> dict[str, Any]:
         """Return counters since the start, as JSON-able values."""

@@ -21,16 +21,20 @@ from . import (
     api,
     auth,
     bodies,
+    clips_api,
     columns_api,
     compression,
     echosocket,
     files_api,
     health_api,
+    history_api,
     livesocket,
     metrics_api,
+    openapi,
     pagesocket,
     security,
     tracks_api,
+    triggers_api,
 )
 from .assets import MOVED, PAGES, Assets, StaticFile
 from .state import WebState
@@ -168,9 +172,13 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, 
     health_api.register(app, context, state)
     columns_api.register(app, context)
     tracks_api.register(app, context, state)
+    history_api.register(app, context)
+    clips_api.register(app, context)
+    triggers_api.register(app, context)
     metrics_api.register(app, context)
     alarms_api.register(app, context)
     livesocket.register(app, context, state, viewers)
     echosocket.register(app, context, state)
     pagesocket.register(app, context)
+    openapi.register(app, __version__)
     return app

@@ -33,6 +33,11 @@ _CSV_COLUMNS = tuple(key for key in SUMMARY_KEYS if key != "zones")
 def register(app: QuartTrio, context: Context, state: WebState) -> None:
     """Add the routes to the application."""
 
+    def _told(track: dict[str, Any]) -> dict[str, Any]:
+        clip = context.clips.of_track(track["id"])
+        # JavaScript has no 64-bit numbers.
+        return track | {"id": str(track["id"]), "clip": clip.name if clip is not None else None}
+
     @app.get("/api/v1/tracks")
     @needs("viewer")
     async def get_tracks() -> Response:
@@ -41,9 +46,13 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
         descending = arguments.choice("order", ("asc", "desc"), "desc") == "desc"
         which = arguments.choice("state", ("all", "live", "ended"), "all")
         reader = context.archive.reader if context.archive is not None else None
-        if arguments.choice("format", ("json", "csv"), "json") == "csv":
+        if (form := arguments.choice("format", ("json", "csv", "jsonl"), "json")) == "csv":
             pages = _csv_pages(reader, wanted, sort, descending)
             return csv_download("tracks.csv", _CSV_COLUMNS, pages)
+        if form == "jsonl":
+            lines = Response(_json_lines(reader, wanted, sort, descending), content_type="application/jsonl")
+            lines.timeout = None  # as long as it takes
+            return lines
         limit = arguments.count("limit", 100, 1, MAX_TRACKS)
         answer: dict[str, Any] = {"live": [], "ended": [], "next": None}
         if which != "ended":
@@ -52,7 +61,7 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
             mark = _read_mark(request.args.get("after", ""))
             page = partial(reader.tracks, wanted, sort=sort, descending=descending, limit=limit, after=mark)
             tracks, following = await reader.run(page)
-            answer["ended"] = [_with_text_id(track) for track in tracks]
+            answer["ended"] = [_told(track) for track in tracks]
             answer["next"] = following and _write_mark(following)
         return json_answer(answer)
 
@@ -64,7 +73,7 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
             track = await context.archive.reader.run(context.archive.reader.track, number)
         if track is None:
             raise NotFound(f"the archive has no track {number}")
-        return json_answer(_with_text_id(track))
+        return json_answer(_told(track))
 
     @app.get("/api/v1/tracks/labels")
     @needs("viewer")
@@ -82,6 +91,9 @@ def _filter() -> TrackFilter:
         min_length_m=arguments.number("min_length_m"),
         min_speed_m_s=arguments.number("min_speed_m_s"),
         min_duration_s=arguments.number("min_duration_s"),
+        max_length_m=arguments.number("max_length_m"),
+        max_speed_m_s=arguments.number("max_speed_m_s"),
+        zone=request.args.get("zone", ""),
     )
 
 
@@ -98,7 +110,12 @@ def _live(context: Context, state: WebState, wanted: TrackFilter) -> list[dict[s
                 (track.speed_m_s, wanted.min_speed_m_s),
                 (duration_s, wanted.min_duration_s),
             )
+            most = ((track.length_m, wanted.max_length_m), (track.speed_m_s, wanted.max_speed_m_s))
             if wanted.label or any(limit is not None and not value >= limit for value, limit in least):
+                continue
+            if any(limit is not None and not value <= limit for value, limit in most):
+                continue
+            if wanted.zone and wanted.zone not in track.zones:
                 continue
             if wanted.to_s is not None and result.time_s >= wanted.to_s:
                 continue
@@ -114,20 +131,30 @@ def _live(context: Context, state: WebState, wanted: TrackFilter) -> list[dict[s
     return found
 
 
+async def _json_lines(
+    reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
+) -> AsyncIterator[bytes]:
+    async for tracks in _pages(reader, wanted, sort, descending):
+        yield b"".join(to_json(track | {"id": str(track["id"])}) + b"\n" for track in tracks)
+
+
 async def _csv_pages(
     reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
 ) -> AsyncIterator[str]:
+    async for tracks in _pages(reader, wanted, sort, descending):
+        yield csv_lines([track[key] for key in _CSV_COLUMNS] for track in tracks)
+
+
+async def _pages(
+    reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
+) -> AsyncIterator[list[dict[str, Any]]]:
     mark: tuple[Any, int] | None = None
     while reader is not None:
         page = partial(reader.tracks, wanted, sort=sort, descending=descending, limit=CSV_PAGE, after=mark)
         tracks, mark = await reader.run(page)
-        yield csv_lines([track[key] for key in _CSV_COLUMNS] for track in tracks)
+        yield tracks
         if mark is None:
             return
-
-
-def _with_text_id(track: dict[str, Any]) -> dict[str, Any]:
-    return track | {"id": str(track["id"])}  # JavaScript has no 64-bit numbers
 
 
 def _write_mark(mark: tuple[Any, int]) -> str:
