@@ -19,6 +19,7 @@ _COMMANDS = {
     "profiles": ("show", "List firmware profiles."),
     "config": ("config", "Check and show the settings."),
     "users": ("users", "Say who may log in; new passwords; tokens for programs."),
+    "export": ("export", "Write tracks, metrics and recordings in the formats of others."),
     "check": ("check", "Check archive and recordings after a crash or a power cut."),
     "doctor": ("doctor", "Check this computer, and say what to do."),
 }

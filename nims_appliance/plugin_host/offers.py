@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline.classify import Classifier
 
 
-OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "users", "check", "doctor")
+OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "users", "export", "check", "doctor")
 
 
 @dataclass(slots=True)

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from quart import Response
 
+from ..export.text import csv_lines
 
-def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as CSV: nothing for None, true and false as 1 and 0.
-
-    Text that a spreadsheet would take for a formula is given a leading quote.
-    """
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+__all__ = ["csv_download", "csv_lines"]
 
 
 def csv_download(name: str, header: Sequence[str], pages: AsyncIterator[str]) -> Response:

@@ -1,0 +1,180 @@
+"""`nims export`: tracks and metrics of the archive, and recordings, in the formats of others."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigError
+from .common import data_option, load
+
+if TYPE_CHECKING:
+    from ..archive import ArchiveReader, TrackFilter
+    from ..export.text import Rows
+    from ..frame import Pose
+
+SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".geojson": "geojson", ".parquet": "parquet"}
+
+
+class _Time(click.ParamType):
+    """Seconds since 1970, or a date and time; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds since 1970."""
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                self.fail(f"expected 2026-07-01, 2026-07-01T12:30:00Z or seconds since 1970, got {value!r}")
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not math.isfinite(seconds):
+            self.fail(f"expected a time, got {value!r}")
+        return seconds
+
+
+def _table_options(formats: str) -> Callable[[Callable], Callable]:
+    options = [
+        data_option,
+        click.option("-o", "--output", default="-", metavar="FILE", help="[default: -, which is standard output]"),
+        click.option(
+            "--format", "kind", type=click.Choice(formats.split()), help="[default: by FILE's ending, else csv]"
+        ),
+        click.option("--from", "from_s", type=_Time(), metavar="TIME", help="What ended then or later, by the sonar."),
+        click.option("--to", "to_s", type=_Time(), metavar="TIME", help="What ended before."),
+        click.option("--sonar", default="", metavar="NAME", help="Of this sonar only."),
+    ]
+
+    def decorate(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@click.group("export")
+def export_command() -> None:
+    """Write tracks, echo metrics and recordings in the formats of others."""
+
+
+@export_command.command("tracks")
+@_table_options("csv jsonl geojson parquet")
+@click.option("--label", metavar="CLASS", help="Of this class only; an empty text: of none.")
+@click.option("--zone", default="", metavar="NAME", help="Tracks that were in this watched zone.")
+@click.option("--min-length-m", type=float, help="At least so long, mean.")
+@click.option("--min-speed-m-s", type=float, help="At least so fast, mean.")
+@click.option("--min-duration-s", type=float, help="Seen for at least so long.")
+def tracks(data: Path, output: str, kind: str | None, **filters: Any) -> None:
+    """Write the ended tracks of the archive; JSON lines, GeoJSON and Parquet have their paths."""
+    from ..archive import TrackFilter
+    from ..export.table_files import write_parquet, write_text
+    from ..export.tables import TRACK_COLUMNS, counted, track_pages
+    from ..export.text import csv_text, geojson_text, json_lines
+
+    wanted: TrackFilter = TrackFilter(**filters)
+    kind = _kind(kind, output)
+    reader = _reader(data)
+    told = _Counter("tracks")
+    pages: Rows = counted(track_pages(reader, wanted, positions=kind != "csv"), told)
+    if kind == "parquet":
+        load(data)
+        write_parquet(pages, TRACK_COLUMNS, output, data, positions=True)
+    elif kind == "geojson":
+        places = _Places(data)
+        write_text(geojson_text(pages, places), output)
+        places.tell_missing()
+    else:
+        write_text(json_lines(pages) if kind == "jsonl" else csv_text(pages, TRACK_COLUMNS), output)
+    told.finish(output)
+
+
+@export_command.command("metrics")
+@_table_options("csv jsonl parquet")
+@click.option("--channel", metavar="NAME", help="Of this channel only.")
+@click.option("--layer", type=click.IntRange(0), metavar="N", help="Of this layer only; 0 is the whole column.")
+def metrics(data: Path, output: str, kind: str | None, **filters: Any) -> None:
+    """Write the echo metrics of the archive: a row for each bin of each channel and layer."""
+    from ..export.table_files import write_parquet, write_text
+    from ..export.tables import METRIC_COLUMNS, counted, metric_pages
+    from ..export.text import csv_text, json_lines
+
+    kind = _kind(kind, output)
+    told = _Counter("bins of metrics")
+    pages = counted(metric_pages(_reader(data), **filters), told)
+    if kind == "geojson":
+        raise ConfigError("metrics have no place on the map: expected csv, jsonl or parquet")
+    if kind == "parquet":
+        load(data)
+        write_parquet(pages, METRIC_COLUMNS, output, data)
+    else:
+        write_text(json_lines(pages) if kind == "jsonl" else csv_text(pages, METRIC_COLUMNS), output)
+    told.finish(output)
+
+
+class _Counter:
+    """Counts rows, for a line at the end."""
+
+    def __init__(self, of_what: str) -> None:
+        self._of_what = of_what
+        self._rows = 0
+
+    def __call__(self, rows: int) -> None:
+        self._rows = rows
+
+    def finish(self, output: str) -> None:
+        """Say what was written, where no output is in the way."""
+        click.echo(f"{self._rows} {self._of_what}{'' if output == '-' else f' in {output}'}", err=True)
+
+
+class _Places:
+    """Where the sonars of a data folder are, as its settings say."""
+
+    def __init__(self, data: Path) -> None:
+        from ..navigation.fixes import Navigation
+
+        _, config = load(data)
+        navigation = Navigation()
+        self._poses: dict[str, Pose | None] = {
+            name: navigation.pose(sonar.location, 0.0, 0.0) for name, sonar in config.current.sonars.items()
+        }
+        self._missing: Counter[str] = Counter()
+
+    def __call__(self, sonar: str, time_s: float) -> Pose | None:
+        pose = self._poses.get(sonar)
+        if pose is None:
+            self._missing[sonar] += 1
+        return pose
+
+    def tell_missing(self) -> None:
+        """Say which sonars have no place."""
+        for sonar in sorted(self._missing):
+            click.echo(
+                f"nims: the tracks of {sonar} have no place on the map: set sonars.{sonar}.location "
+                "(source: fixed, latitude_deg, longitude_deg, axis_deg)",
+                err=True,
+            )
+
+
+def _kind(kind: str | None, output: str) -> str:
+    return kind or SUFFIXES.get(Path(output).suffix.lower(), "csv")
+
+
+def _reader(data: Path) -> ArchiveReader:
+    from ..archive import FILE_NAME, ArchiveReader
+
+    path = data / FILE_NAME
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no archive; give the data folder of an appliance with --data DIR")
+    return ArchiveReader(path)
