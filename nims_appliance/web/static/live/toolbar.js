@@ -179,7 +179,6 @@ export class Toolbar {
     this.#auto.textContent = automatic ? "Automatic" : "Back to automatic";
     find(this.#bar, ".top").textContent = `${high_db.toFixed(0)}`;
     find(this.#bar, ".bottom").textContent = `${low_db.toFixed(0)}`;
-    this.#bar.setAttribute("aria-label", `Colours from ${low_db.toFixed(0)} to ${high_db.toFixed(0)} ${unit}`);
     this.#bar.title = `${quantity === "Sv" ? "Sv, " : ""}${unit}`;
     const colours = echoColours(map, palette);
     find(this.#bar, ".gradient").style.backgroundImage = cssGradient(colours, "to top");
