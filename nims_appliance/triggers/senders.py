@@ -15,7 +15,7 @@ from typing import Protocol
 import httpx
 import trio
 
-from .address import Action
+from .address import Action, without_login
 from .outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class UdpSender:
             self._socket.sendto(body, self._address)
         except OSError as error:
             self.failed += 1
-            self.last_error = f"{self._action}: {error.strerror or error}"
+            self.last_error = f"{without_login(self._action)}: {error.strerror or error}"
             return False
         self.sent += 1
         return True
@@ -177,7 +177,7 @@ class QueuedSender:
         except (UndeliveredError, trio.TooSlowError) as error:
             failure = error if isinstance(error, UndeliveredError) else UndeliveredError("no answer in time")
             self.failed += 1
-            text = f"{self._action}: {failure}"
+            text = f"{without_login(self._action)}: {failure}"
             if text != self.last_error:
                 log.warning("trigger %s%s", text, "; trying again" if failure.again else "; given up")
             self.last_error = text
