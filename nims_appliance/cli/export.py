@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ConfigError
-from .common import data_option, load
+from .common import data_option, load, parse_settings, start_logging
 
 if TYPE_CHECKING:
     from ..archive import ArchiveReader, TrackFilter
+    from ..export.pings import Pings
     from ..export.text import Rows
     from ..frame import Pose
 
@@ -178,3 +179,59 @@ def _reader(data: Path) -> ArchiveReader:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no archive; give the data folder of an appliance with --data DIR")
     return ArchiveReader(path)
+
+
+def _recording_options(function: Callable) -> Callable:
+    options = [
+        click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...", type=click.Path(path_type=Path)),
+        data_option,
+        click.option("--profile", required=True, metavar="P", help="Firmware profile of the sonar that made them."),
+        click.option(
+            "-o", "--output", required=True, metavar="OUT.nc", type=click.Path(path_type=Path), help="File to write."
+        ),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting: location.source=fixed"),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@export_command.command("sv")
+@_recording_options
+def sv(recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...]) -> None:
+    """Write the Sv of an echosounder's recordings as netCDF, in the shape that echopype works on."""
+    from ..export.sv import export_sv
+
+    pings = _pings(recordings, data, profile, output, settings, want_samples=False)
+    _tell(pings, export_sv(pings, recordings, output, data), output)
+
+
+def _pings(
+    recordings: tuple[Path, ...],
+    data: Path,
+    profile: str,
+    output: Path,
+    settings: tuple[str, ...],
+    *,
+    want_samples: bool,
+) -> Pings:
+    from ..config.store import one_sonar
+    from ..export.pings import Pings
+    from ..plugin_host.host import PluginHost
+
+    start_logging(None)
+    plugins = PluginHost.load(data)
+    sonar = one_sonar(plugins, profile, parse_settings(settings))
+    if any(output.exists() and path.exists() and output.samefile(path) for path in recordings):
+        raise ConfigError(f"{output} is one of the recordings: the export would overwrite it")
+    found = plugins.profile(profile)
+    return Pings(found, plugins.driver(found), sonar, want_samples=want_samples)
+
+
+def _tell(pings: Pings, written: int, output: Path) -> None:
+    click.echo(f"{written} pings of {len(pings.sources)} files in {output}", err=True)
+    for reason, count in pings.left_out.most_common():
+        click.echo(f"left out {count}: {reason}", err=True)
+    for error in pings.errors:
+        click.echo(f"nims: {error}", err=True)
+    raise SystemExit(1 if pings.errors else 0)
