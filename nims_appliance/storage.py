@@ -1,12 +1,13 @@
 """Storage: the disk never fills. Removes the oldest recordings and clips by age, by budget, and when room is needed.
 
-Recordings go first, then clips, and clips that somebody marked to be kept last of all, with a warning. A file that is
-being written is never removed.
+What is too old leaves the archive too. Recordings go first, then clips, and clips that somebody marked to be kept last
+of all, with a warning. A file that is being written is never removed.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from typing import Any
 
 import trio
 
+from .archive import Oldest
 from .context import Context
 from .health import Part
 from .recording.clips import ClipStore
@@ -29,6 +31,7 @@ INTERVAL_S = 30.0
 BEING_WRITTEN_S = 60.0
 """A file that was written to so recently is left alone."""
 GB = 1e9
+DAY_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,11 @@ def clean(data: Path, clips: ClipStore, settings: StorageSettings, now_s: float)
         ]
         for keep in (False, True)
     )
-    day_s = 86400.0
     for items, most_gb, days in (
         (recordings, settings.recordings_gb, settings.recordings_days),
         (loose, settings.clips_gb, settings.clips_days),
     ):
-        for item in surplus(items, most_bytes=most_gb * GB, oldest_s=now_s - days * day_s if days else 0.0):
+        for item in surplus(items, most_bytes=most_gb * GB, oldest_s=now_s - days * DAY_S if days else 0.0):
             remove(item)
             items.remove(item)
     for items in (recordings, loose, kept):
@@ -135,6 +137,12 @@ def _free(data: Path) -> int:
     return shutil.disk_usage(data).free
 
 
+def oldest_rows(settings: StorageSettings, now_s: float) -> Oldest:
+    """Return from when on rows of the archive are kept."""
+    days = settings.tracks_days, settings.metrics_days, settings.events_days
+    return Oldest(*(now_s - count * DAY_S if count else -math.inf for count in days))
+
+
 class Storage:
     """The task that looks after the disk; runs in safe mode too."""
 
@@ -143,22 +151,49 @@ class Storage:
         self._part = part
         self.removed_files = 0
         self.removed_bytes = 0
+        self.removed_rows = 0
+        self._began_s = time.time(), time.monotonic()
         part.statistics = self.statistics
 
     async def run(self) -> None:
         """Read which clips there are, then look after the disk until cancelled."""
         context = self._context
         await trio.to_thread.run_sync(context.clips.load, abandon_on_cancel=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_at_archive)
+            while True:
+                await self._look()
+                await trio.sleep(INTERVAL_S)
+
+    def _now_s(self) -> float:
+        """Return the time, UTC, but no more than has passed since the start: a clock set forward makes nothing old."""
+        began_utc_s, began_s = self._began_s
+        return min(time.time(), began_utc_s + time.monotonic() - began_s)
+
+    async def _look_at_archive(self) -> None:
+        context = self._context
         while True:
-            await self._look()
+            # Not first of all: the archive is opened at the start.
             await trio.sleep(INTERVAL_S)
+            oldest = oldest_rows(context.config.current.storage, self._now_s())
+            if context.archive is None or oldest == Oldest():
+                continue
+            removed = await context.archive.forget(oldest)
+            self.removed_rows += removed.total
+            if removed.total:
+                log.info(
+                    "storage: %d tracks, %d bins of metrics and %d events were too old and left the archive",
+                    removed.tracks,
+                    removed.bins,
+                    removed.events,
+                )
 
     async def _look(self) -> None:
         context, part = self._context, self._part
         settings = context.config.current.storage
         try:
             removed = await trio.to_thread.run_sync(
-                clean, context.data, context.clips, settings, time.time(), abandon_on_cancel=True
+                clean, context.data, context.clips, settings, self._now_s(), abandon_on_cancel=True
             )
             usage = await trio.to_thread.run_sync(shutil.disk_usage, context.data, abandon_on_cancel=True)
         except OSError as error:
@@ -186,5 +221,6 @@ class Storage:
         return {
             "removed_files": self.removed_files,
             "removed_bytes": self.removed_bytes,
+            "removed_rows": self.removed_rows,
             "clips": len(self._context.clips.all()),
         }

@@ -1,10 +1,12 @@
 """Archive: what was seen and what happened, in one SQLite file that outlives every accident.
 
 `schema` says what is in the file and brings older files up to date, `rows` turns the appliance's objects into rows and
-back, `writer` writes them in batches, `queries` reads, `downsample` makes few points of many.
+back, `writer` writes them in batches, `queries` reads, `downsample` makes few points of many, `retention` removes what
+is too old.
 """
 
 from .queries import ArchiveError, ArchiveReader, TrackFilter
+from .retention import Oldest
 from .rows import Event, pack_positions, unpack_positions
 from .schema import FILE_NAME, SCHEMA_VERSION
 from .writer import Archive
@@ -16,6 +18,7 @@ __all__ = [
     "ArchiveError",
     "ArchiveReader",
     "Event",
+    "Oldest",
     "TrackFilter",
     "pack_positions",
     "unpack_positions",

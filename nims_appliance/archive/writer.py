@@ -19,6 +19,7 @@ from ..pipeline.metrics import MetricsBin
 from ..pipeline.results import PingResult, TrackSummary
 from . import tallies
 from .queries import ArchiveReader
+from .retention import Forgotten, Oldest, forget_batch
 from .rows import Event, bin_rows, event_row, track_row
 from .schema import BINS, EVENTS, FILE_NAME, TRACKS, connect
 
@@ -33,6 +34,8 @@ EVENTS_BACKLOG = 1000
 RETRY_S = 5.0
 GATHER_S = 0.2
 """What comes within so long is written together."""
+FORGET_PAUSE_S = 0.2
+"""Between two batches of old rows: months of them take an hour, and nothing waits for it."""
 
 _INSERT_TRACK = f"INSERT OR REPLACE INTO tracks ({', '.join(TRACKS)}) VALUES ({', '.join('?' * len(TRACKS))})"
 # A recording that is played again brings the same bins again.
@@ -89,6 +92,8 @@ class Archive:
         self._series: dict[tuple[str, str, int], int] = {}
         """Ids of the present file."""
         self._database: sqlite3.Connection | None = None
+        self._one_at_a_time = trio.Lock()
+        """Holds the connection: it is used by one worker thread at a time."""
         part.statistics = self.statistics
 
     @property
@@ -99,6 +104,36 @@ class Archive:
     def event(self, part: str, kind: str, text: str, *, author: str = "", ping_time_s: float = float("nan")) -> None:
         """Keep that something happened now; see `Event`. From the trio thread; never waits."""
         self._put(self._events, Event(time.time(), part, kind, text, author, ping_time_s))
+
+    async def forget(self, oldest: Oldest) -> Forgotten:
+        """Remove what is older, in small batches between which what comes is written; return what was removed.
+
+        A file that cannot be written, or that there is none of, keeps what it has.
+        """
+        removed = Forgotten()
+        while self._part.state == "running":
+            async with self._one_at_a_time:
+                done, error = await trio.to_thread.run_sync(self._try_to_forget, oldest)
+            removed.tracks += done.tracks
+            removed.bins += done.bins
+            removed.events += done.events
+            if error:
+                log.error("archive: %s", error)
+            if not done.total:
+                break
+            await trio.sleep(FORGET_PAUSE_S)
+        return removed
+
+    def _try_to_forget(self, oldest: Oldest) -> tuple[Forgotten, str]:
+        """Remove a batch in a worker thread; return what was removed, and what went wrong ("" for nothing)."""
+        try:
+            database = self._open()
+            with database:
+                database.execute("BEGIN IMMEDIATE")
+                return forget_batch(database, oldest), ""
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            return Forgotten(), f"cannot remove what is old from {self.path}: {error}"
 
     async def run(
         self,
@@ -140,7 +175,8 @@ class Archive:
                         self._wake.set()
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._close)
+                    async with self._one_at_a_time:
+                        await trio.to_thread.run_sync(self._close)
             if self._anything_waits():
                 log.error("archive: %s could not be written: %s", self._what_waits(), self._part.last_error)
             self._part.set("stopped", f"{self.written} tracks written")
@@ -170,7 +206,8 @@ class Archive:
 
     async def _write(self) -> bool:
         batches = [(backlog, *backlog.batch()) for backlog in (self._tracks, self._bins, self._events)]
-        error, refused = await trio.to_thread.run_sync(self._try_to_write, [items for _, items, _ in batches])
+        async with self._one_at_a_time:
+            error, refused = await trio.to_thread.run_sync(self._try_to_write, [items for _, items, _ in batches])
         if error:
             if error != self._part.last_error:
                 log.error("archive: %s", error)

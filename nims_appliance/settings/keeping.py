@@ -44,3 +44,10 @@ class StorageSettings(Settings, frozen=True):
     recordings_days: Annotated[float, Meta(ge=0, description="Recordings are kept so long; 0: no limit")] = 0.0
     clips_gb: Annotated[float, Meta(ge=0, description="Most room for clips, gigabytes; 0: no limit")] = 0.0
     clips_days: Annotated[float, Meta(ge=0, description="Clips are kept so long; 0: no limit")] = 0.0
+    tracks_days: Annotated[
+        float, Meta(ge=0, description="Tracks stay in the archive so long, by their sonar's clock; 0: for ever")
+    ] = 0.0
+    metrics_days: Annotated[
+        float, Meta(ge=0, description="Echo metrics stay in the archive so long, by their sonar's clock; 0: for ever")
+    ] = 0.0
+    events_days: Annotated[float, Meta(ge=0, description="Events stay in the archive so long; 0: for ever")] = 0.0
