@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .bus import all_within
-from .config.schema import split_unit
 from .errors import NimsError
-from .settings import AlarmSettings
+from .settings import AlarmSettings, split_unit
 
 if TYPE_CHECKING:
     from .context import Context

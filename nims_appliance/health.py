@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 log = logging.getLogger(__name__)
 
@@ -111,3 +113,10 @@ class Health:
                 for part in self._parts.values()
             ],
         }
+
+
+def percentile_ms(values_s: Collection[float], fraction: float) -> float | None:
+    """Return a percentile of durations in milliseconds, None without any."""
+    if not values_s:
+        return None
+    return float(np.percentile(np.fromiter(values_s, float, len(values_s)), 100 * fraction) * 1e3)

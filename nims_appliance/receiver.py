@@ -8,7 +8,6 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import trio
 
 from .context import Sonar
@@ -371,10 +370,3 @@ class Pacer:
             self._anchor = (time_s, now_s)
         self._last_s = time_s
         await trio.sleep_until(max(due_s, now_s))
-
-
-def percentile_ms(values_s: deque[float], fraction: float) -> float | None:
-    """Return a percentile of durations in milliseconds, None without any."""
-    if not values_s:
-        return None
-    return float(np.percentile(np.fromiter(values_s, float, len(values_s)), 100 * fraction) * 1e3)

@@ -17,7 +17,7 @@ from .analysis import Analysis, MetricsOfChannels
 from .bus import Bus, Subscription, all_within
 from .context import Context, Sonar
 from .frame import Arrival, Frame, Pose
-from .health import Part
+from .health import Part, percentile_ms
 from .links import Link, parse_link
 from .links.connection import now
 from .navigation.fixes import completed
@@ -27,7 +27,7 @@ from .pipeline.display import DisplayEncoder, Picture
 from .pipeline.metrics import EchoMetrics
 from .pipeline.results import PingResult
 from .rate_limit import RateLimit
-from .receiver import Receiver, percentile_ms
+from .receiver import Receiver
 from .recording.clips import ClipRecorder
 from .recording.container import Header
 from .recording.files import CLIPS_FOLDER, FOLDER, FileFormat

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from nims_appliance.bus import all_within
 from nims_appliance.config import file as config_file
 from nims_appliance.config.build import build
-from nims_appliance.config.schema import restart_of, split_unit
+from nims_appliance.config.schema import restart_of
 from nims_appliance.config.store import ConfigStore, one_sonar
 from nims_appliance.config.yaml import leaves, read_document
 from nims_appliance.decoder import Driver, Simulator
 from nims_appliance.errors import ConfigError
 from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import load_profile
-from nims_appliance.settings import ApplianceSettings, TrackerSettings
+from nims_appliance.settings import ApplianceSettings, TrackerSettings, split_unit
 from nims_appliance.sonar import RESTART_SETTINGS
 
 

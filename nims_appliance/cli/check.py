@@ -28,8 +28,8 @@ def check_command(folder: str | None, data: Path, as_json: bool) -> None:
     """
     from ..archive import FILE_NAME
     from ..file_decoder import FileDecoder
+    from ..integrity import check_archive, check_recording
     from ..plugin_host.host import make_decoder_context
-    from ..recording.check import check_archive, check_recording
     from ..recording.files import Recording, list_recordings
     from ..settings import SonarSettings
 

@@ -8,40 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..settings import ApplianceSettings
+from ..settings import ApplianceSettings, split_unit
 from .check import bare
 from .yaml import Path
 
 if TYPE_CHECKING:
     from ..decoder import Driver
     from ..output import Output
-
-_UNITS = {
-    "_m2_s3": "m²/s³",
-    "_m_s": "m/s",
-    "_m2": "m²",
-    "_db_m": "dB/m",
-    "_rad_s": "rad/s",
-    "_per_ping": "per ping",
-    "_per_hour": "per hour",
-    "_ms": "ms",
-    "_us": "µs",
-    "_hz": "Hz",
-    "_db": "dB",
-    "_deg": "°",
-    "_rad": "rad",
-    "_bytes": "bytes",
-    "_mb": "MB",
-    "_gb": "GB",
-    "_minutes": "min",
-    "_days": "days",
-    "_sd": "standard deviations",
-    "_steps": "steps",
-    "_m": "m",
-    "_s": "s",
-    "_w": "W",
-    "_v": "V",
-}
 
 
 def make_schema(drivers: Iterable[Driver], outputs: Iterable[Output] = ()) -> dict[str, Any]:
@@ -94,14 +67,6 @@ def _annotate(schema: dict[str, Any], kind: type) -> None:
             entry["unit"] = unit
         if _restart(field.type):
             entry["restart"] = _restart(field.type)
-
-
-def split_unit(name: str) -> tuple[str, str]:
-    """Return ("min_range", "m") for "min_range_m"; the unit is empty where the name has none."""
-    for suffix, unit in _UNITS.items():
-        if name.endswith(suffix):
-            return name.removesuffix(suffix), unit
-    return name, ""
 
 
 def _structs(kind: Any) -> Iterator[type]:

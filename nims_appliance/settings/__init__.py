@@ -14,6 +14,7 @@ from .network import NavigationSettings, TrackServerSettings, WebSettings
 from .pipeline import AlarmSettings, DetectorSettings, MetricsSettings, SingleTargetSettings, TrackerSettings
 from .sonar import CurrentSettings, LocationSettings, MountingSettings, SonarSettings, ZoneSettings
 from .triggers import TriggerSettings
+from .units import split_unit
 
 __all__ = [
     "AlarmSettings",
@@ -36,4 +37,5 @@ __all__ = [
     "TriggerSettings",
     "WebSettings",
     "ZoneSettings",
+    "split_unit",
 ]

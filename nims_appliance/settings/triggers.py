@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from ..delivery.address import parse_action
 from ..errors import ConfigError
-from ..triggers.address import parse_action
 from .base import Settings
 
 

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..bus import all_within
+from ..delivery.address import Action, parse_action, without_login
+from ..delivery.outbox import Outbox
+from ..delivery.senders import CommandDelivery, QueuedSender, TcpDelivery, UdpSender, WebhookDelivery
 from ..errors import ConfigError, NimsError
-from ..health import Part
+from ..health import Part, percentile_ms
 from ..links.connection import now
-from ..receiver import percentile_ms
 from ..settings import TriggerSettings
-from .address import Action, parse_action, without_login
 from .message import message
-from .outbox import Outbox
 from .rules import Happening, Rules, Silence
-from .senders import CommandDelivery, QueuedSender, TcpDelivery, UdpSender, WebhookDelivery
 
 if TYPE_CHECKING:
     from ..context import Context

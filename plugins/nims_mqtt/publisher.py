@@ -15,11 +15,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from nims_appliance import __version__
 from nims_appliance.bus import all_within
 from nims_appliance.context import Context
+from nims_appliance.delivery.outbox import Outbox
 from nims_appliance.errors import NimsError
 from nims_appliance.links.connection import now
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.settings import Port, Settings
-from nims_appliance.triggers.outbox import Outbox
 
 from .messages import Events, discovery, encode, metrics_message, topic, tracks_message, trigger_message
 

@@ -11,11 +11,11 @@ from msgspec import Meta
 
 from nims_appliance.bus import all_within
 from nims_appliance.context import Context
+from nims_appliance.delivery.lines import LineSender, parse_destination
 from nims_appliance.errors import ConfigError
 from nims_appliance.frame import Pose
 from nims_appliance.navigation.fixes import locate
 from nims_appliance.navigation.nmea import target_tll, target_ttm
-from nims_appliance.outputs.lines import LineSender, parse_destination
 from nims_appliance.pipeline.results import PingResult, TrackState
 from nims_appliance.settings import Settings
 

@@ -17,9 +17,9 @@ from msgspec import Meta
 
 from nims_appliance.bus import all_within
 from nims_appliance.context import Context
+from nims_appliance.delivery.lines import LineSender, parse_destination
 from nims_appliance.errors import ConfigError
 from nims_appliance.navigation.fixes import locate
-from nims_appliance.outputs.lines import LineSender, parse_destination
 from nims_appliance.outputs.track_message import iso_time
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.settings import Settings

@@ -25,10 +25,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from nims_appliance.bus import Bus
 from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context, Sonar
+from nims_appliance.delivery.outbox import Outbox
 from nims_appliance.links.connection import now
 from nims_appliance.pipeline.results import PingResult, TrackState, TrackSummary
 from nims_appliance.plugin_host.host import PluginHost
-from nims_appliance.triggers.outbox import Outbox
 
 BROKER = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 needs_broker = pytest.mark.skipif(
@@ -193,7 +193,7 @@ def test_the_last_will_is_told_when_the_appliance_dies(context: Context, tmp_pat
         "import sys, trio; sys.path[:0] = sys.argv[3:]\n"
         "from pathlib import Path\n"
         "from nims_mqtt.publisher import *\n"
-        "from nims_appliance.triggers.outbox import Outbox\n"
+        "from nims_appliance.delivery.outbox import Outbox\n"
         "from nims_appliance.health import Health\n"
         "from types import SimpleNamespace\n"
         "context = SimpleNamespace(health=Health())\n"

@@ -14,13 +14,13 @@ import trio
 
 from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context
+from nims_appliance.delivery import senders
+from nims_appliance.delivery.outbox import FILE_NAME, Outbox
 from nims_appliance.errors import NimsError
 from nims_appliance.links.connection import now
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.plugin_host.host import PluginHost
-from nims_appliance.triggers import senders
 from nims_appliance.triggers.engine import Triggers
-from nims_appliance.triggers.outbox import FILE_NAME, Outbox
 
 RULE = "triggers.gate"
 
@@ -239,7 +239,7 @@ async def test_a_damaged_outbox_is_moved_aside(tmp_path: Path) -> None:
 
 
 def test_the_outbox_is_bounded(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("nims_appliance.triggers.outbox.MOST_MESSAGES", 5)
+    monkeypatch.setattr("nims_appliance.delivery.outbox.MOST_MESSAGES", 5)
     box = Outbox(tmp_path)
     for number in range(4):
         box.add("clip", [b"%d" % number, b"x"])

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from nims_appliance.delivery.address import parse_action
 from nims_appliance.errors import ConfigError
 from nims_appliance.pipeline.results import PingResult, TrackState, TrackSummary, ZonePassage
 from nims_appliance.settings import TriggerSettings
-from nims_appliance.triggers.address import parse_action
 from nims_appliance.triggers.message import message
 from nims_appliance.triggers.rules import Happening, Rules, Silence
 

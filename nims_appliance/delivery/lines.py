@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import trio
 
 from ..errors import ConfigError
-from ..triggers.address import Action, parse_action
-from ..triggers.senders import TcpDelivery, UdpSender, UndeliveredError
+from .address import Action, parse_action
+from .senders import TcpDelivery, UdpSender, UndeliveredError
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import LinkError, NimsError
-from ..file_decoder import FileDecoder
-from .container import MAGIC, Kind, Reader
-from .files import Recording
+from .errors import LinkError, NimsError
+from .file_decoder import FileDecoder
+from .recording.container import MAGIC, Kind, Reader
+from .recording.files import Recording
 
 LONGEST_HEADER_BYTES = 4096
 
