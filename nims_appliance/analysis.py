@@ -76,6 +76,8 @@ class Analysis:
         """Return what is in the ping, None when the chain raised."""
         try:
             result = self._chain.process(frame)
+            if self._classifiers:
+                self._chain.name_next(self._classified_one)
         except Exception as error:  # noqa: BLE001 - logged there; a defect must not end the sonar
             self._failed(frame, error)
             return None
@@ -109,9 +111,12 @@ class Analysis:
         )
 
     def _classified(self, ended: Iterable[TrackSummary]) -> tuple[TrackSummary, ...]:
-        tracks = tuple(classify(track, self._classifiers) for track in ended)
+        tracks = tuple(map(self._classified_one, ended))
         self.tracks += len(tracks)
         return tracks
+
+    def _classified_one(self, track: TrackSummary) -> TrackSummary:
+        return classify(track, self._classifiers)
 
     def _failed(self, frame: Frame | None, error: Exception) -> None:
         self.failures += 1

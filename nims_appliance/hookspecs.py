@@ -54,9 +54,10 @@ def nims_simulators() -> list[Simulator]:
 
 @hookspec
 def nims_track_classifiers() -> list[Classifier]:
-    """Offer classifiers of ended tracks; the one with the highest probability for a track wins.
+    """Offer classifiers of tracks; the one with the highest probability for a track wins.
 
-    A classifier is called by the pipeline in its worker thread, once for each description of a track.
+    A classifier is called by the pipeline in its worker thread, about every second while a track lives, with what is
+    known of it so far, and when it has ended.
     """
     raise NotImplementedError
 

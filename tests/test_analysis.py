@@ -107,6 +107,9 @@ class Parts:
     def update(self, frame, detections):
         return [], [make_track()]
 
+    def describe_next(self):
+        return None
+
     def finish(self):
         return [make_track()]
 

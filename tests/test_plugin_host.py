@@ -429,7 +429,7 @@ def test_hook_nims_track_classifiers(data):
 
 def test_hook_nims_outputs(data):
     shutil.copy(FIXTURES / "files" / "json.py", data / "plugins")
-    assert list(PluginHost.load(data).outputs) == ["json.publish"]
+    assert "json.publish" in PluginHost.load(data).outputs
 
 
 def test_hook_nims_commands(data):

@@ -129,6 +129,9 @@ class QuietChain:
     def update(self, frame, detections):
         return [], []
 
+    def describe_next(self):
+        return None
+
     def finish(self):
         return [self.track] if self.track else []
 

@@ -6,6 +6,8 @@ appliance and the batch command share it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..frame import Frame
 from ..settings import SonarSettings
 from .detector import make_detector
@@ -36,6 +38,12 @@ class Chain:
             ended=tuple(ended),
             notes=tuple(self._detector.notes()),
         )
+
+    def name_next(self, classify: Callable[[TrackSummary], TrackSummary]) -> None:
+        """Let `classify` label one living track that has not been looked at for a second, if there is one."""
+        track = self._tracker.describe_next()
+        if track is not None:
+            self._tracker.name(classify(track))
 
     def finish(self) -> list[TrackSummary]:
         """The sonar has ended: return the tracks that were still alive."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -37,6 +38,13 @@ class Course:
         self._passages = [_Passage(zone) for zone in watched]
         self._positions: list[Position] = []
         self._spacing_s = 0.0
+
+    def copy(self) -> Course:
+        """Return one that goes on by itself."""
+        other = copy.copy(self)
+        other._passages = [copy.copy(passage) for passage in self._passages]
+        other._positions = self._positions.copy()
+        return other
 
     @property
     def duration_s(self) -> float:

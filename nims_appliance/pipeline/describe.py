@@ -1,7 +1,8 @@
-"""Describe: a live track as its state, an ended one as its summary."""
+"""Describe: a live track as its state, an ended one, or what is known of a live one, as its summary."""
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -20,6 +21,8 @@ STEADY_VELOCITY = 1.01
 """Where a ping made the velocity less certain than predicted, by more than this factor, the filter saw a turn."""
 LOSS_AT_END = 15.0
 """About how far the score of a confirmed track falls from its best until it is given up."""
+PLACES_SO_FAR = 24
+"""Of the pings that a living track holds, so many are smoothed to describe it: a quarter of a millisecond."""
 FEW_HITS = 5
 TOLD_APART_M_S = 0.1
 """A track whose net velocity is known no better than this (standard deviation) is not said to drift, nor not to."""
@@ -38,6 +41,10 @@ class History:
         self.row: Any = None
         """The track's scalars, a `Row`, when it was last seen; None before there is one."""
         self.channel = ""
+        self.described_s = math.inf
+        """When it was described last while it lived, at first when its life began; infinite: before that."""
+        self.label, self.probability = "", math.nan
+        """What it was called then."""
         self.zones = Zones(settings.zones)
         self.current_m_s = _velocity(settings.current)
         self._current_sd_m_s = settings.current.uncertainty_m_s
@@ -69,6 +76,7 @@ class History:
             self.row = row
         if self._times_s and time_s <= self._times_s[-1]:
             return
+        self.described_s = min(self.described_s, time_s)
         self._eased += 1.0 - min(max((row.best - row.score) / LOSS_AT_END, 0.0), 1.0)
         self._eased_pings += 1
         if not seen and len(self) - self._sure >= BLOCK_PINGS:
@@ -100,6 +108,18 @@ class History:
         self._course.add(times[:count], places, np.sqrt((states[:, axes:] ** 2).sum(1)))
         del self._times_s[:count], self._states[:count], self._covariances[:count]
         self._sure -= count
+
+    def so_far(self) -> History:
+        """Return what can be finished while this one goes on: its last pings thinned, so that it is cheap."""
+        other = copy.copy(self)
+        other._course = self._course.copy()
+        sure = max(self._sure, min(len(self), 1))
+        kept = np.unique(np.linspace(0, sure - 1, min(sure, PLACES_SO_FAR)).round().astype(int)).tolist()
+        other._times_s = [self._times_s[i] for i in kept]
+        other._states = [self._states[i] for i in kept]
+        other._covariances = [self._covariances[i] for i in kept]
+        other._sure = len(kept)
+        return other
 
     def finish(self) -> Course:
         """Return the course up to where the track was last seen; nothing can be added afterwards."""
@@ -200,11 +220,13 @@ def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> T
         speed_m_s=math.hypot(*velocity),
         channel=frame.channel,
         zones=history.zones.around(range_m, bearing_rad),
+        label=history.label,
+        probability=history.probability,
     )
 
 
 def summary_of(history: History) -> TrackSummary:
-    """Return the description of a track that has ended, up to where it was last seen."""
+    """Return the description of a track up to where it was last seen; uses up the history, see `History.so_far`."""
     course, row, three = history.finish(), history.row, history.axes == 3
     assert row is not None
     net_m = float(np.sqrt(course.net_m @ course.net_m))

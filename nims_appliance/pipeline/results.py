@@ -81,6 +81,9 @@ class TrackState:
     channel: str = ""
     zones: tuple[str, ...] = ()
     """Names of the watched zones that it is in."""
+    label: str = ""
+    """What a classifier calls it by what was seen so far; empty: nothing yet."""
+    probability: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,5 +26,14 @@ class Tracker(Protocol):
     def update(self, frame: Frame, detections: np.ndarray) -> tuple[list[TrackState], list[TrackSummary]]:
         """Return the tracks confirmed at this ping, and those that have ended with it. Call it once per ping."""
 
+    def describe_next(self) -> TrackSummary | None:
+        """Return one living track as it is described so far; None where each has been described within a second.
+
+        One in every second ping, so that many tracks cost no more time than a few; `name` takes what it is called.
+        """
+
+    def name(self, track: TrackSummary) -> None:
+        """Let a living track be called as its description is, until it is described anew."""
+
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""

@@ -70,6 +70,8 @@ MARGIN = 5.0
 """The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
 MIN_HITS = 3
 """One place is no position, and two are no motion."""
+DESCRIBED_S = 1.0
+"""A living track is described no more often."""
 DENSITY_MEMORY = 0.05
 CLOCK_JITTER_S = 0.5
 
@@ -96,6 +98,7 @@ class ScoreTracker:
         self._bodies = Bodies(settings.tracker.max_body_m)
         self._histories: dict[int, History] = {}
         self._time_s = math.nan
+        self._rests = True
         self._interval_s = math.nan
         self._count = math.nan
         self._lowest = math.nan
@@ -130,6 +133,24 @@ class ScoreTracker:
         ended += self._bury(frame)
         self._start(echoes, free)
         return self._told(frame), ended
+
+    def describe_next(self) -> TrackSummary | None:
+        """Return the living track that was described longest ago, as far as it is known; see `Tracker`."""
+        self._rests = not self._rests
+        if self._rests:
+            return None
+        due = [history for history in self._histories.values() if history.described_s <= self._time_s - DESCRIBED_S]
+        if not due:
+            return None
+        history = min(due, key=lambda history: history.described_s)
+        history.described_s = self._time_s
+        return summary_of(history.so_far())
+
+    def name(self, track: TrackSummary) -> None:
+        """Let a living track be called as its description is."""
+        history = self._histories.get(track.id)
+        if history is not None:
+            history.label, history.probability = track.label, track.probability
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""

@@ -102,6 +102,8 @@ def describe_track(track: TrackState) -> dict[str, Any]:
         "width_m": track.width_m,
         "channel": track.channel,
         "zones": track.zones,
+        "label": track.label,
+        "probability": track.probability,
     }
 
 

@@ -133,3 +133,10 @@ def test_no_nul_can_be_inside_a_message() -> None:
 )
 def test_times_without_a_date_are_null(time_s: float, text: str | None) -> None:
     assert iso_time(time_s) == text
+
+
+def test_the_class_so_far_is_told() -> None:
+    named = make_result(make_track(), make_track(label="possible animal", probability=0.45))
+    nothing, something = json.loads(encode_message(named))["tracks"]
+    assert (nothing["class"], nothing["class_probability"]) == (None, None)
+    assert (something["class"], something["class_probability"]) == ("possible animal", 0.45)

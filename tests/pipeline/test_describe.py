@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nims_ext.table import TRACK
 
+from nims_appliance.analysis import Analysis
 from nims_appliance.pipeline import describe
+from nims_appliance.pipeline.classify import Classifier
 from nims_appliance.pipeline.course import MOST_POSITIONS, Course
 from nims_appliance.pipeline.describe import History, smooth, state_of, summary_of
 from nims_appliance.pipeline.results import TrackSummary
@@ -73,6 +75,21 @@ def follow(path, count: int, rate_hz: float = 10.0, axes: int = 2, settings: Son
         table.step(n / rate_hz, path(n / rate_hz))
         history.add(table, 0, n / rate_hz)
     return history
+
+
+@pytest.mark.parametrize("pings", [1, 2, 12, 200, 900])
+def test_a_living_track_is_described_much_as_it_is_when_it_has_ended(pings: int) -> None:
+    history = follow(lambda t: (-5 + 0.5 * t, 10.0 + math.sin(0.3 * t)), pings)
+    before = len(history)
+    so_far = summary_of(history.so_far())
+    assert summary_of(history.so_far()) == so_far  # it has been left as it was
+    assert len(history) == before
+    ended = summary_of(history)
+    assert (so_far.id, so_far.hits, so_far.duration_s) == (ended.id, ended.hits, ended.duration_s)
+    assert so_far.quality == ended.quality
+    for name in ("path_m", "net_m", "straightness", "farthest_m", "net_sd_m"):
+        assert getattr(so_far, name) == pytest.approx(getattr(ended, name), rel=0.05, abs=0.05)
+    assert so_far.zones == ended.zones
 
 
 def test_a_straight_track_is_described() -> None:
@@ -287,3 +304,30 @@ def test_smoothing_stops_at_a_turn_that_the_filter_saw() -> None:
     through = slow_smooth(times, states, covariances, NOISE_M2_S3)
     found = smooth(np.array(times), states, covariances, NOISE_M2_S3)
     assert error(found) < 0.75 * error(through)
+
+
+def test_a_living_track_is_named_about_every_second_by_what_is_known_so_far(make_scene) -> None:
+    asked: list[TrackSummary] = []
+
+    def by_hits(track: TrackSummary) -> tuple[str, float]:
+        asked.append(track)
+        return f"{track.hits} hits", 0.5
+
+    analysis = Analysis("pen", settings_with(), [Classifier("hits", by_hits)])
+    scene = make_scene(targets=((lambda t: (-4 + 0.3 * t, 8 + 0.1 * t), 14.0),))
+    told = []
+    for frame in scene.frames(150):
+        result = analysis.process(frame)
+        assert result is not None
+        told += result.tracks
+    assert told[0].label == ""
+    assert math.isnan(told[0].probability)
+    assert int(told[-1].label.split()[0]) > 60
+    assert told[-1].probability == 0.5
+    named = [track for track in told if track.label]
+    assert all(track.hits - 20 < int(track.label.split()[0]) <= track.hits for track in named)
+    times = [track.last_time_s for track in asked if track.id == told[-1].id]
+    assert 0.7 < np.diff(times).mean() < 1.7
+    ended = analysis.finish()
+    assert ended is not None
+    assert [track.label for track in ended.ended if track.id == told[-1].id] == [f"{told[-1].hits} hits"]

@@ -118,7 +118,7 @@ export class TrackCard {
     const name = `Track ${shortId(known.id)}`;
     const label = labelOf(known);
     const probability = description ? description.probability : newest.probability;
-    const said = label ? `${label}${typeof probability === "number" ? `, ${Math.round(100 * probability)} %` : ""}` : ended ? "no class" : "no class yet";
+    const said = label ? `${label}${typeof probability === "number" ? `, ${Math.round(100 * probability)} %` : ""}${ended ? "" : " so far"}` : ended ? "no class" : "no class yet";
     const state = ended ? ` · ended ${duration(Math.round(nowS - (known.endedS ?? nowS)))} ago` : "";
     const figures = ended && description ? ofEnded(description) : ofLive(known);
     this.element.hidden = false;

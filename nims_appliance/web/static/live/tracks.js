@@ -62,7 +62,7 @@ export function shortId(id) {
  * @param {KnownTrack} known
  */
 export function labelOf({ description, newest }) {
-  return description?.label || newest.label || "";
+  return (description ?? newest).label ?? "";
 }
 
 export class TrackHistory {

@@ -95,11 +95,12 @@ async function load(further) {
 
 /** Live tracks that fit the filter. */
 function liveRows() {
-  if (field("state").value === "ended" || !["any", ""].includes(field("label").value)) return [];
+  if (field("state").value === "ended") return [];
+  const label = field("label").value;
   const sonar = field("sonar").value;
   const [length, speed, duration] = NUMBERS.map((name) => Number(field(name).value) || 0);
   const least = (/** @type {number | null} */ value, /** @type {number} */ limit) => !limit || (value !== null && value >= limit);
-  const fitting = [...live.values()].filter((row) => (!sonar || row.sonar === sonar) && least(row.length_m, length) && least(row.speed_m_s, speed) && least(row.duration_s, duration));
+  const fitting = [...live.values()].filter((row) => (!sonar || row.sonar === sonar) && ["any", row.label].includes(label) && least(row.length_m, length) && least(row.speed_m_s, speed) && least(row.duration_s, duration));
   const column = COLUMNS.find(({ key }) => key === sort) ?? COLUMNS[1];
   return sorted(fitting, column, descending);
 }
