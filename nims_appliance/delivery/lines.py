@@ -34,6 +34,19 @@ def parse_destination(text: str) -> Action:
     return action
 
 
+def check_destinations(destinations: Iterable[str]) -> None:
+    """Check the setting `destinations` of an output.
+
+    Raises:
+      ValueError: one is no address.
+    """
+    for text in destinations:
+        try:
+            parse_destination(text)
+        except ConfigError as error:
+            raise ValueError(f"destinations: {error}") from None
+
+
 class LineSender:
     """Sends lines to several addresses; one that is away costs the others nothing."""
 

@@ -6,16 +6,14 @@ import math
 from typing import Annotated
 
 import msgspec
-import trio
 from msgspec import Meta
 
-from nims_appliance.bus import all_within
 from nims_appliance.context import Context
-from nims_appliance.delivery.lines import LineSender, parse_destination
-from nims_appliance.errors import ConfigError
+from nims_appliance.delivery.lines import check_destinations
 from nims_appliance.frame import Pose
 from nims_appliance.navigation.fixes import locate
 from nims_appliance.navigation.nmea import target_tll, target_ttm
+from nims_appliance.outputs.lines import send_lines
 from nims_appliance.pipeline.results import PingResult, TrackState
 from nims_appliance.settings import Settings
 
@@ -35,11 +33,7 @@ class NmeaSettings(Settings, frozen=True):
     name: Annotated[str, Meta(pattern="^[A-Za-z0-9 ]{0,10}$", description="What targets are called")] = "fish"
 
     def __post_init__(self) -> None:
-        for text in self.destinations:
-            try:
-                parse_destination(text)
-            except ConfigError as error:
-                raise ValueError(f"destinations: {error}") from None
+        check_destinations(self.destinations)
 
 
 class Targets:
@@ -123,21 +117,11 @@ def _target(
 
 async def publish(context: Context, settings: NmeaSettings) -> None:
     """Send until cancelled."""
-    sender, targets, part = LineSender(settings.destinations), Targets(), context.health.part("output nmea")
-    sent_s: dict[str, float] = {}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(sender.run)
-        with context.results.subscribe("nmea", all_within(256)) as results:
-            async for result in results:
-                now_s = trio.current_time()
-                due = now_s - sent_s.get(result.sonar_id, -math.inf) >= 1 / settings.rate_hz
-                if not (due or result.ended):
-                    continue
-                sent_s[result.sonar_id] = now_s
-                sonar = context.sonars.get(result.sonar_id)
-                axis_deg = sonar.settings.location.axis_deg if sonar is not None else 0.0
-                for sentence in targets.sentences(result, settings, axis_deg):
-                    sender.send(sentence.rstrip())
-                part.last_error = sender.error
-                part.set("waiting" if sender.error else "running", sender.error or f"{sender.sent} sentences sent")
-        nursery.cancel_scope.cancel()
+    targets = Targets()
+
+    def sentences(result: PingResult) -> list[bytes]:
+        sonar = context.sonars.get(result.sonar_id)
+        axis_deg = sonar.settings.location.axis_deg if sonar is not None else 0.0
+        return [sentence.rstrip() for sentence in targets.sentences(result, settings, axis_deg)]
+
+    await send_lines(context, "nmea", settings.destinations, settings.rate_hz, sentences)

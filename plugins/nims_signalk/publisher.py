@@ -12,14 +12,12 @@ import math
 from typing import Annotated, Any
 
 import msgspec
-import trio
 from msgspec import Meta
 
-from nims_appliance.bus import all_within
 from nims_appliance.context import Context
-from nims_appliance.delivery.lines import LineSender, parse_destination
-from nims_appliance.errors import ConfigError
+from nims_appliance.delivery.lines import check_destinations
 from nims_appliance.navigation.fixes import locate
+from nims_appliance.outputs.lines import send_lines
 from nims_appliance.outputs.track_message import iso_time
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.settings import Settings
@@ -37,11 +35,7 @@ class SignalKSettings(Settings, frozen=True):
     rate_hz: Annotated[float, Meta(gt=0, le=20, description="Deltas a second for each sonar, at most")] = 1.0
 
     def __post_init__(self) -> None:
-        for text in self.destinations:
-            try:
-                parse_destination(text)
-            except ConfigError as error:
-                raise ValueError(f"destinations: {error}") from None
+        check_destinations(self.destinations)
 
 
 class Deltas:
@@ -93,20 +87,10 @@ class Deltas:
 
 async def publish(context: Context, settings: SignalKSettings) -> None:
     """Send until cancelled."""
-    sender, part = LineSender(settings.destinations), context.health.part("output signalk")
     deltas: dict[str, Deltas] = {}
-    sent_s: dict[str, float] = {}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(sender.run)
-        with context.results.subscribe("signalk", all_within(256)) as results:
-            async for result in results:
-                now_s = trio.current_time()
-                due = now_s - sent_s.get(result.sonar_id, -math.inf) >= 1 / settings.rate_hz
-                if not (due or result.ended):
-                    continue
-                sent_s[result.sonar_id] = now_s
-                own = deltas.setdefault(result.sonar_id, Deltas(result.sonar_id))
-                sender.send(_encoder.encode(own.of(result)))
-                part.last_error = sender.error
-                part.set("waiting" if sender.error else "running", sender.error or f"{sender.sent} deltas sent")
-        nursery.cancel_scope.cancel()
+
+    def lines(result: PingResult) -> list[bytes]:
+        own = deltas.setdefault(result.sonar_id, Deltas(result.sonar_id))
+        return [_encoder.encode(own.of(result))]
+
+    await send_lines(context, "signalk", settings.destinations, settings.rate_hz, lines)
