@@ -22,10 +22,11 @@ from ..errors import ConfigError
 from ..output import Output
 from ..settings import ApplianceSettings, SonarSettings
 from .build import Built, Layer, build, plain
+from .environment import environment_layer
 from .file import HEADER, read_config_file, set_aside, write_overrides
 from .history import Entry, History, Row
 from .schema import make_schema, restart_of
-from .yaml import MAX_DEPTH, dump_document, leaves, merge, parse_scalar, read_document
+from .yaml import MAX_DEPTH, dump_document, leaves, merge, read_document
 
 if TYPE_CHECKING:
     from ..plugin_host.host import PluginHost
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
-ENVIRONMENT_PREFIX = "NIMS_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class ConfigStore:
             ignored = "no change made in the browser counts; the next one sets the file aside"
             warnings += [f"{text}; {ignored}" for text in overrides.errors]
         base = [Layer.of_document(config), Layer() if overrides.errors else Layer.of_document(overrides)]
-        environment = _environment_layer(environ or {}, merge(config.values, overrides.values), warnings)
+        environment = environment_layer(environ or {}, merge(config.values, overrides.values), warnings)
         line = Layer.of_values({_split(key): (value, "command line") for key, value in (command_line or {}).items()})
         layers = [*base, environment, line]
         stale = [problem for problem in build(layers, plugins).problems if problem.layer is layers[1]]
@@ -161,7 +161,7 @@ class ConfigStore:
         return plain(self.current)
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of all settings; see `config_schema.make_schema`."""
+        """Return the JSON Schema of all settings; see `schema.make_schema`."""
         outputs = [output for output in self.plugins.outputs.values() if isinstance(output, Output)]
         return make_schema(self.plugins.drivers.values(), outputs)
 
@@ -342,28 +342,6 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-def _environment_layer(environ: Mapping[str, str], below: dict[str, Any], warnings: list[str]) -> Layer:
-    """Return the settings that variables give: NIMS_WEB__PORT=8081, levels joined by two underscores."""
-    values: dict[tuple[str, ...], tuple[Any, str]] = {}
-    sections = [field.name for field in msgspec.structs.fields(ApplianceSettings)]
-    sonars = below.get("sonars")
-    names = {name.lower(): name for name in sonars} if isinstance(sonars, dict) else {}
-    for variable in sorted(environ):
-        key = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not environ[variable]:
-            continue
-        if "__" not in key:
-            if any(key.startswith(f"{section}_") for section in sections):
-                example = f"{ENVIRONMENT_PREFIX}WEB__PORT"
-                warnings.append(f"environment {variable}: ignored; write two underscores between levels: {example}")
-            continue
-        path = tuple(key.split("__"))
-        if path[0] == "sonars":
-            path = (path[0], names.get(path[1], path[1]), *path[2:])
-        values[path] = (parse_scalar(environ[variable]), f"environment {variable}")
-    return Layer.of_values(values)
 
 
 def _reread(layer: Layer) -> Layer:

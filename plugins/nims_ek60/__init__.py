@@ -5,8 +5,9 @@ from __future__ import annotations
 from nims_appliance.decoder import Driver
 from nims_appliance.hookspecs import hookimpl
 
-from .ek500 import Ek60Settings, Ek500Decoder, looks_like_ek500
+from .ek500 import Ek500Decoder, looks_like_ek500
 from .raw import RawDecoder, looks_like_raw
+from .settings import Ek60Settings
 
 
 @hookimpl

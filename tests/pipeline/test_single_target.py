@@ -17,8 +17,9 @@ from nims_appliance.acoustics.calibration import beam_compensation_db, ts_linear
 from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Calibration, Frame
 from nims_appliance.pipeline.detector import make_detector as detector_of_chain
+from nims_appliance.pipeline.range_background import RangeBackground
 from nims_appliance.pipeline.results import DETECTION
-from nims_appliance.pipeline.single_target import SingleTargetDetector, _RangeBackground
+from nims_appliance.pipeline.single_target import SingleTargetDetector
 from nims_appliance.profile import Profile
 from nims_appliance.settings import DetectorSettings, SingleTargetSettings, SonarSettings
 
@@ -142,7 +143,7 @@ def test_strongest_of_overlapping_echoes_is_kept() -> None:
 
 def exceedances(power: Callable[[int], np.ndarray], *, learnt: int, pings: int) -> np.ndarray:
     """Return the exceedance of every sample in `pings` pings after `learnt` ones; power(number) gives one ping."""
-    background = _RangeBackground(memory_s=10.0)
+    background = RangeBackground(memory_s=10.0)
     background.fit(make_frame(0))
     found = []
     for number in range(learnt + pings):
@@ -171,7 +172,7 @@ def test_exceedance_knows_heavy_tails() -> None:
 def test_echoes_that_last_over_pings_prove_less() -> None:
     """Ten samples in a row of a slow wall are the news of one; those of noise are ten."""
     rng = np.random.default_rng(4)
-    slow, noise = _RangeBackground(10.0), _RangeBackground(10.0)
+    slow, noise = RangeBackground(10.0), RangeBackground(10.0)
     level = rng.normal(size=SAMPLES)
     for background in (slow, noise):
         background.fit(make_frame(0))

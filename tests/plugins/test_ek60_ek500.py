@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nims_ek60 import nims_drivers, wire
-from nims_ek60.ek500 import Ek60Settings, Ek500Decoder, utc_of_time_of_day
+from nims_ek60.ek500 import Ek500Decoder, utc_of_time_of_day
+from nims_ek60.settings import Ek60Settings
 
 from nims_appliance.decoder import DecoderContext
 from nims_appliance.frame import Arrival, Frame
