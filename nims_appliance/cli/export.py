@@ -235,3 +235,15 @@ def _tell(pings: Pings, written: int, output: Path) -> None:
     for error in pings.errors:
         click.echo(f"nims: {error}", err=True)
     raise SystemExit(1 if pings.errors else 0)
+
+
+@export_command.command("sonar-netcdf")
+@_recording_options
+def sonar_netcdf(
+    recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...]
+) -> None:
+    """Write the pings of recordings, and single targets of split-beam pings, as ICES SONAR-netCDF4 2.0."""
+    from ..export.sonar_netcdf import export_sonar_netcdf
+
+    pings = _pings(recordings, data, profile, output, settings, want_samples=True)
+    _tell(pings, export_sonar_netcdf(pings, recordings, output, data), output)

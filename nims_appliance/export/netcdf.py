@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,32 @@ def string_type() -> Any:
     import h5py
 
     return h5py.string_dtype()
+
+
+def write_enumerated(group: Any, name: str, dimensions: tuple[str, ...], enumeration: Any, member: str) -> Any:
+    """Write a variable that has one value throughout, when its dimensions have their last sizes; return it.
+
+    h5netcdf cannot lengthen variables of enumerated types.
+    """
+    with warnings.catch_warnings():
+        # It warns that a value never written reads as the member 0; all are written.
+        warnings.filterwarnings("ignore", "Creating variable with default fill_value")
+        variable = group.create_variable(name, dimensions, enumeration)
+    variable[...] = np.full(variable.shape, enumeration.enum_dict[member], np.int8)
+    return variable
+
+
+def set_enumerated(group: Any, name: str, enumeration: Any, value: int) -> None:
+    """Set an attribute of an enumerated type, which h5netcdf itself cannot."""
+    group._h5group.attrs.create(name, np.int8(value), dtype=enumeration.dtype)
+
+
+def write_ragged(variable: Any, first: int, rows: Sequence[np.ndarray]) -> None:
+    """Write rows of ragged arrays from row `first` on: one of shape (beams, values) for each ping."""
+    shape = (len(rows), *variable.shape[1:])
+    table = np.empty(shape, dtype=object)
+    for ping, beams in enumerate(rows):
+        for beam, values in enumerate(beams):
+            # A further dimension, of frequency, is 1.
+            table[(ping, beam, *(0,) * (len(shape) - 2))] = values
+    variable[first : first + len(rows)] = table
