@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .pipeline.display import Picture
     from .pipeline.metrics import MetricsBin
     from .pipeline.results import PingResult
+    from .playback import Playback
     from .plugin_host.host import PluginHost
     from .profile import Profile
     from .settings import SonarSettings
@@ -47,6 +48,8 @@ class Sonar:
     last_picture: Picture | None = None
     columns: deque[Picture] = field(default_factory=deque)
     """An echogram's last minutes, of all channels, oldest first, for viewers that come late."""
+    playback: Playback | None = None
+    """While a recording is played."""
     strongest: dict[str, deque[PingColumn]] = field(default_factory=dict)
     """A multibeam sonar's last minutes, channel by channel, oldest first: in every range the strongest echo."""
 

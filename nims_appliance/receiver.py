@@ -15,7 +15,7 @@ from .decoder import DatagramDecoder, Decoded, DecoderStatistics, Driver, Stream
 from .errors import ConfigError, PluginError
 from .frame import Arrival, Frame, Pose
 from .health import Part
-from .links import DatagramConnection, FileLink, Link, StreamConnection
+from .links import DatagramConnection, Link, StreamConnection
 from .links.connection import now
 from .links.link import SILENCE_S
 from .plugin_host.host import PluginHost, make_decoder_context
@@ -28,8 +28,6 @@ HEAD_BYTES = 64 * 1024
 """So many bytes without one good packet, or so many seconds of them, and we ask whose they are."""
 HEAD_S = 5.0
 NO_PING = "no ping for"
-LONGEST_PAUSE_S = 10.0
-"""A jump in the times of a recording beyond this is not waited for."""
 RATE_WINDOW_S = 10.0
 
 Decoder = StreamDecoder | DatagramDecoder
@@ -68,7 +66,7 @@ class Receiver:
         self._pose = pose
         self._backlog = backlog
         self._most_backlog = most_backlog
-        self._pace = Pacer(link.settings.speed) if isinstance(link.settings, FileLink) else None
+        self._playback = link.playback
         self._decoder: Decoder | None = None
         self._past = DecoderStatistics()
         self._head = bytearray()
@@ -123,6 +121,8 @@ class Receiver:
         need = 1
         while await connection.fill(need):
             need = await self._decode_stream(connection)
+            if self._is_sent_elsewhere:
+                return
         frames = self._guarded(lambda: self._decoder.finish(connection.arrival))  # type: ignore[union-attr]
         await self._publish(frames or [], connection.arrival)
         if self._head:
@@ -141,7 +141,7 @@ class Receiver:
             buffer.consume(decoded.consumed)
             await self._publish(decoded.frames, connection.arrival)
             await connection.send(decoded.send)
-            if not decoded.consumed or len(buffer) < max(decoded.need, 1):
+            if not decoded.consumed or len(buffer) < max(decoded.need, 1) or self._is_sent_elsewhere:
                 return decoded.need
 
     async def _decode(self, view: memoryview, arrival: Arrival) -> Decoded | None:
@@ -169,10 +169,17 @@ class Receiver:
                     await source.send(self._connect(self._decoder))
                     continue
                 await self._publish(decoded.frames, datagram.arrival)
+                if self._is_sent_elsewhere:
+                    return
                 if decoded.send:
                     await source.send(decoded.send)
         frames = self._guarded(lambda: self._decoder.finish(arrival))  # type: ignore[union-attr]
         await self._publish(frames or [], arrival)
+
+    @property
+    def _is_sent_elsewhere(self) -> bool:
+        """Whether a recording is to be played on from another moment."""
+        return self._playback is not None and self._playback.is_seeking
 
     def _connect(self, decoder: Decoder | None) -> bytes:
         return self._guarded(lambda: decoder.on_connect()) or b""  # type: ignore[union-attr]
@@ -214,8 +221,9 @@ class Receiver:
                 self.bad_frames[text.partition(":")[0]] += 1
                 self._part.last_error = text
                 continue
-            if self._pace is not None:
-                await self._pace.wait(frame.time_s)
+            if self._playback is not None:
+                if not await self._playback.wait(frame.time_s):
+                    continue
                 while self._backlog() >= self._most_backlog:
                     await trio.sleep(0.001)
                 arrival = now()
@@ -321,6 +329,7 @@ class Receiver:
             "last_packet_error": totals.last_error,
             "bad_frames": dict(self.bad_frames),
             "decoder_crashes": self.decoder_crashes,
+            **({"replay": self._playback.state()} if self._playback else {}),
         }
 
 
@@ -346,27 +355,3 @@ def _checked(answer: Any, length: int | None = None) -> Decoded:
     if not 0 <= answer.consumed <= length:
         raise PluginError(f"consumed: expected 0 to {length} bytes, got {answer.consumed}")
     return answer
-
-
-class Pacer:
-    """Holds the pings of a recording back to the pace at which they were made."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._anchor: tuple[float, float] | None = None
-        self._last_s = 0.0
-
-    async def wait(self, time_s: float) -> None:
-        """Wait until the ping of that time is due; jumps in time are not waited for."""
-        if self._speed == 0:
-            await trio.lowlevel.checkpoint()
-            return
-        now_s = trio.current_time()
-        if self._anchor is None or not 0 <= time_s - self._last_s <= LONGEST_PAUSE_S:
-            self._anchor = (time_s, now_s)
-        due_s = self._anchor[1] + (time_s - self._anchor[0]) / self._speed
-        if due_s < now_s - 1:
-            # Too slow to keep the pace: go on from here instead of rushing after it.
-            self._anchor = (time_s, now_s)
-        self._last_s = time_s
-        await trio.sleep_until(max(due_s, now_s))

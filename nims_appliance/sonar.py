@@ -173,7 +173,11 @@ class SonarRunner:
                 nursery.start_soon(self._draw, display)
                 beside = trio.CancelScope()
                 nursery.start_soon(self._beside, beside)
-                await self._receiver.run()
+                self._sonar.playback = self.link.playback
+                try:
+                    await self._receiver.run()
+                finally:
+                    self._sonar.playback = None
             # The subscriptions are left: the tasks end when they have worked off what waits.
             beside.cancel()
 

@@ -30,9 +30,9 @@ from nims_appliance.pipeline.chain import Chain
 from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.pipeline.metrics import EchoMetrics
 from nims_appliance.pipeline.results import DETECTION, TrackSummary
+from nims_appliance.playback import Playback
 from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import Profile
-from nims_appliance.receiver import Pacer
 from nims_appliance.settings import Settings
 from nims_appliance.sonar import Makers, SonarRunner, new_sonar
 
@@ -620,7 +620,7 @@ async def test_a_picture_waits_for_the_tracks_of_its_ping_but_not_for_long(tmp_p
 
 
 async def test_recordings_keep_their_pace(autojump_clock) -> None:
-    pace = Pacer(2.0)
+    pace = Playback(2.0)
     times_s = [100.0, 101.0, 101.0, 103.0, 500.0, 501.0, 50.0, 51.0]
     waited = []
     for time_s in times_s:
@@ -632,7 +632,7 @@ async def test_recordings_keep_their_pace(autojump_clock) -> None:
 
 
 async def test_a_recording_that_is_late_does_not_rush(autojump_clock) -> None:
-    pace = Pacer(1.0)
+    pace = Playback(1.0)
     await pace.wait(100.0)
     await trio.sleep(5)
     await pace.wait(101.0)
@@ -642,7 +642,7 @@ async def test_a_recording_that_is_late_does_not_rush(autojump_clock) -> None:
 
 
 async def test_a_ping_of_an_impossible_time_does_not_stop_a_recording(autojump_clock) -> None:
-    pace = Pacer(1.0)
+    pace = Playback(1.0)
     for time_s in (100.0, 1e18, 101.0, -1e18, 102.0):
         await pace.wait(time_s)
     assert trio.current_time() < 20

@@ -56,7 +56,7 @@ class UdpLink:
 
 @dataclass(frozen=True, slots=True)
 class FileLink:
-    """``file:///path`` or ``file:path``: a recording, played as if it were live."""
+    """``file:///path`` or ``file:path``: a recording, or all in a folder in their order, played as if it were live."""
 
     path: Path
     speed: float = 1.0
@@ -64,6 +64,8 @@ class FileLink:
     loop: bool = False
     start_s: float | None = None
     """Begin at this time of arrival, UTC seconds, as near as the recording's index allows."""
+    paused: bool = False
+    """Wait before the first ping."""
 
     def __str__(self) -> str:
         return f"file:{self.path}"
@@ -125,9 +127,13 @@ def parse_link(text: str) -> LinkSettings:
             host, port = _host_port(text, rest)
             return UdpLink("" if host in ("0.0.0.0", "::", "*") else host, port, options.get("bind", ""))
         case "file":
-            options = _options(text, query, {"speed": _speed, "loop": _yes_no, "from": _moment})
+            options = _options(text, query, {"speed": _speed, "loop": _yes_no, "from": _moment, "step": _yes_no})
             return FileLink(
-                _path(text, rest), options.get("speed", 1.0), options.get("loop", False), options.get("from")
+                _path(text, rest),
+                options.get("speed", 1.0),
+                options.get("loop", False),
+                options.get("from"),
+                options.get("step", False),
             )
         case "simulator":
             names = {"rate": _rate, "beams": _beams, "samples": _samples, "seed": int}
@@ -184,7 +190,7 @@ def _path(text: str, rest: str) -> Path:
     elif rest.startswith("///"):
         rest = rest[2:]
     path = unquote(rest)
-    if not path or path.endswith("/") or "\0" in path:
+    if not path or path == "/" or "\0" in path:
         raise LinkError(f"{text!r}: expected the path of a recording: file:///path/to/recording")
     try:
         return Path(path).expanduser()

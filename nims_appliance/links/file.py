@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import FileIO
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
@@ -17,7 +19,7 @@ import trio
 from ..errors import LinkError
 from ..frame import Arrival
 from ..recording.container import MAGIC, Kind, Reader, Record
-from ..recording.files import offset_at
+from ..recording.files import INDEX_SUFFIX, offset_at, read_index
 from .address import FileLink
 from .connection import Datagram, StreamConnection, Tap, now
 
@@ -64,9 +66,43 @@ async def open_file(
         file.close()
 
 
-def recorded_transport(link: FileLink) -> str:
-    """Return "stream" or "datagram" for a container, "" for any other file, also one that cannot be read. Blocks."""
+def recordings_of(link: FileLink, from_s: float | None = None) -> list[Path]:
+    """Return the files of a link in the order in which they are played: itself, or those of its folder. Blocks.
+
+    Args:
+      from_s: leave out the recordings of a folder that end before this time of arrival, UTC.
+
+    Raises:
+      LinkError: the folder cannot be read, or nothing is in it.
+    """
+    if not link.path.is_dir():
+        return [link.path]
     try:
+        paths = sorted(path for path in link.path.iterdir() if _is_recording(path))
+    except OSError as error:
+        raise LinkError(f"cannot read {link.path}: {error.strerror or error}") from error
+    if not paths:
+        raise LinkError(f"there is no recording in {link.path}")
+    if from_s is None:
+        return paths
+    # The one that began last before then, and what follows; without an index there is no telling.
+    begins_s = [next((moment_s for moment_s, _ in read_index(path)), None) for path in paths]
+    earlier = [number for number, moment_s in enumerate(begins_s) if moment_s is not None and moment_s <= from_s]
+    return paths[earlier[-1] if earlier else 0 :]
+
+
+def _is_recording(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and not path.name.endswith((INDEX_SUFFIX, ".json")) and path.is_file()
+
+
+def recorded_transport(link: FileLink) -> str:
+    """Return "stream" or "datagram" for a container, "" for any other file, also one that cannot be read. Blocks.
+
+    Of a folder it is that of its first recording.
+    """
+    try:
+        link = replace(link, path=recordings_of(link)[0])
         with _open(link) as file:
             return Reader(file, str(link.path)).header.transport if _is_container(file, link) else ""
     except (LinkError, OSError):

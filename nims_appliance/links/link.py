@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,11 @@ import trio
 
 from ..decoder import Simulator
 from ..errors import LinkError
+from ..playback import Playback
+from ..recording.files import read_index
 from .address import FileLink, LinkSettings, SerialLink, SimulatorLink, TcpLink, UdpLink
 from .connection import DatagramConnection, StreamConnection, Tap
-from .file import open_file, recorded_transport
+from .file import open_file, recorded_transport, recordings_of
 from .serial import open_serial
 from .tcp import connect_tcp
 from .udp import UdpConnection, bind_udp
@@ -73,6 +76,8 @@ class Link:
         self.settings = settings
         self.taps: list[Tap] = []
         """Shown every received byte; a recorder adds itself here."""
+        self.playback = Playback(settings.speed, paused=settings.paused) if isinstance(settings, FileLink) else None
+        """The hand on a recording; None where there is none."""
         self.connects = 0
         self.last_error = ""
         self.warning = ""
@@ -152,11 +157,10 @@ class Link:
             self._good = False
             self._report("waiting", f"connecting to {self.settings}")
             try:
-                async with self._open(settings) as connection:
-                    self.connects += 1
-                    self._connection = connection
-                    self._report("waiting", f"connected to {self.settings}, no ping yet")
-                    await session(connection)
+                if isinstance(settings, FileLink):
+                    await self._play(settings, session)
+                else:
+                    await self._connect(settings, session)
                 if isinstance(settings, FileLink):
                     if not settings.loop:
                         self._report("waiting", f"{settings.path.name} has been played to its end")
@@ -166,10 +170,6 @@ class Link:
                     reason = "the sonar closed the connection"
             except LinkError as error:
                 reason = str(error)
-            finally:
-                if self._connection is not None:
-                    self._bytes_before += self._connection.received_bytes
-                    self._connection = None
             if self._good:
                 self._backoff.reset()
                 if isinstance(settings, FileLink):
@@ -183,6 +183,50 @@ class Link:
             self.last_error = reason
             self._report("waiting", f"{reason}; trying again every {max(delay_s, 1):.0f} s")
             await trio.sleep(delay_s)
+
+    async def _connect(self, settings: TcpLink | UdpLink | SerialLink | FileLink, session: Callable) -> None:
+        try:
+            async with self._open(settings) as connection:
+                self.connects += 1
+                self._connection = connection
+                if not self._good:
+                    self._report("waiting", f"connected to {self.settings}, no ping yet")
+                await session(connection)
+        finally:
+            if self._connection is not None:
+                self._bytes_before += self._connection.received_bytes
+                self._connection = None
+
+    async def _play(self, settings: FileLink, session: Callable) -> None:
+        """Play what there is to its end, going where the playback is sent.
+
+        Raises:
+          LinkError: there is nothing that can be played; of a folder single recordings may be left out.
+        """
+        assert self.playback is not None
+        start_s = settings.start_s
+        while True:
+            paths = await trio.to_thread.run_sync(recordings_of, settings, start_s)
+            transport = await trio.to_thread.run_sync(recorded_transport, settings)
+            for path in paths:
+                file = replace(settings, path=path, start_s=start_s)
+                try:
+                    if len(paths) > 1 and await trio.to_thread.run_sync(recorded_transport, file) != transport:
+                        raise LinkError(f"{path} is of another kind than the first recording of its folder")
+                    await self._connect(file, session)
+                except LinkError as error:
+                    if len(paths) == 1:
+                        raise
+                    self.last_error = str(error)
+                    log.warning("%s: %s; left out", self.settings, error)
+                start_s = None
+                if self.playback.is_seeking:
+                    break
+            start_s = self.playback.take_seek()
+            if start_s is None:
+                return
+            if not await trio.to_thread.run_sync(read_index, paths[0]):
+                self.playback.skip_to(start_s)
 
     def _open(self, settings: TcpLink | UdpLink | SerialLink | FileLink) -> AbstractAsyncContextManager[Any]:
         match settings:

@@ -32,6 +32,7 @@ from . import (
     metrics_api,
     openapi,
     pagesocket,
+    replay_api,
     security,
     tracks_api,
     triggers_api,
@@ -174,6 +175,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, 
     tracks_api.register(app, context, state)
     history_api.register(app, context)
     clips_api.register(app, context)
+    replay_api.register(app, context)
     triggers_api.register(app, context)
     metrics_api.register(app, context)
     alarms_api.register(app, context)

@@ -69,6 +69,17 @@ ROUTES = (
         gives=(BYTES,),
     ),
     Route("POST", "/api/v1/sonars/<name>/record", "Switch the recording of a sonar", body={"on": "boolean"}),
+    Route(
+        "POST",
+        "/api/v1/sonars/<name>/replay",
+        "Pause, step or move the recording that a sonar plays",
+        body={
+            "do": "pause, play, step, speed or seek",
+            "pings": "step: how many",
+            "speed": "times the recorded pace; 0: as fast as possible",
+            "time": "seek: seconds since 1970 or ISO 8601",
+        },
+    ),
     Route("POST", "/api/v1/sonars/<name>/clips", "Switch the clips of a sonar", body={"on": "boolean"}),
     Route("GET", "/api/v1/tracks", "Live and ended tracks", {**_TRACKS, **_PAGE}, gives=(JSON, CSV)),
     Route("GET", "/api/v1/tracks/<int:number>", "One ended track with all its positions"),

@@ -248,12 +248,26 @@ async def test_a_missing_file_is_named_and_found_later(tmp_path: Path, fast_cloc
     assert received == [b"abc"]
 
 
-async def test_a_folder_is_no_recording(tmp_path: Path, fast_clock) -> None:
-    link, reports = make_link(f"file:{tmp_path}")
+async def test_a_folder_without_recordings_is_none(tmp_path: Path, fast_clock) -> None:
+    (tmp_path / "pen.imb.index").write_bytes(b"NIMSIDX1")
+    link, reports = make_link(f"file:{tmp_path}/")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(link.run, lambda connection: trio.sleep_forever())
-        assert "is a folder" in await reports.until("is a folder")
+        assert await reports.until("there is no recording in")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_folder_is_played_in_the_order_of_its_recordings(tmp_path: Path) -> None:
+    for name, data in (("pen_2.imb", b"second"), ("pen_1.imb", b"first"), ("pen_1.imb.index", b"x"), (".new", b"x")):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "pen_3.imb").write_bytes(b"NIMSREC1 damaged")
+    (tmp_path / "pen_4.imb").write_bytes(b"fourth")
+    link, _ = make_link(f"file:{tmp_path}/")
+    received: list[bytes] = []
+    await link.run(lambda connection: collect_into(received, link, connection))
+    assert received == [b"first", b"second", b"fourth"], "a damaged one is left out"
+    assert "pen_3.imb" in link.last_error
+    assert link.statistics()["received_bytes"] == len(b"".join(received))
 
 
 async def test_a_pipe_is_no_recording(tmp_path: Path, fast_clock) -> None:

@@ -26,6 +26,7 @@ CHANGE = {"changes": {"web.picture_rate_hz": 3}}
 ROUTES = {
     "GET /": "viewer",
     "GET /charts": "viewer",
+    "GET /history": "viewer",
     "GET /tracks": "viewer",
     "GET /health": "viewer",
     "GET /settings": "viewer",
@@ -59,6 +60,7 @@ ROUTES = {
     "GET /api/v1/recordings": "viewer",
     "POST /api/v1/sonars/<name>/record": "operator",
     "POST /api/v1/sonars/<name>/clips": "operator",
+    "POST /api/v1/sonars/<name>/replay": "operator",
     "GET /api/v1/triggers": "viewer",
     "POST /api/v1/triggers/<name>/test": "operator",
     "GET /api/v1/metrics": "viewer",
