@@ -27,6 +27,7 @@ from .storage import Storage
 from .supervisor import Child
 from .triggers.engine import Triggers
 from .vitals import Vitals
+from .watchdog import keep_watchdog, notify
 from .web.security import own_names
 from .web.server import serve_web
 from .web.tls import Tls, make_tls
@@ -95,6 +96,7 @@ async def run_appliance(
         start("web", partial(_serve_web, context, web_sockets, tls))
         sonars = start("sonars", partial(run_sonars, context))
         start("clock", Vitals(context.data, health, lambda: context.sonars).run)
+        start("watchdog", partial(keep_watchdog, context))
         task_status.started(
             Addresses(
                 tuple(url(scheme, sock) for sock in web_sockets),
@@ -103,8 +105,10 @@ async def run_appliance(
                 tls.fingerprint if tls else "",
             )
         )
+        notify("READY=1")
 
         await context.stopping.wait()
+        notify("STOPPING=1")
         with trio.move_on_after(STOP_S):
             await sonars.stop()  # their last tracks are published ...
             archive.event("appliance", "stop", "the appliance was asked to stop")
