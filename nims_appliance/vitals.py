@@ -204,9 +204,9 @@ class Vitals:
         if synchronised is None:
             told = ""
         elif synchronised:
-            told = f"kept by a time server, within {error_s:.3f} s"
+            told = f"set by a time server, right within {error_s:.3f} s"
         else:
-            told = "not kept by a time server"
+            told = "not synced: no time server (NTP or GPS) sets it"
         part.set("running", told)
 
     async def _watch_disk(self) -> None:

@@ -26,16 +26,16 @@ function figuresOfSonar({ name, statistics: told }, rates, nowS) {
   const failures = (told.pipeline_failures ?? 0) + (told.metrics_failures ?? 0) + (told.display_failures ?? 0) + (told.decoder_crashes ?? 0);
   return [
     ["Pings", `${number(told.rate_hz, 1)}/s`],
-    ["Newest", told.age_s === null ? UNKNOWN : `${duration(told.age_s)} ago`, told.age_s > 5 ? "warn" : ""],
+    ["Newest ping", told.age_s === null ? UNKNOWN : `${duration(told.age_s)} ago`, told.age_s > 5 ? "warn" : ""],
     ["Bytes", `${bytes(rates.of(`${name} bytes`, told.received_bytes ?? 0, nowS))}/s`],
     ["Ping to track", `${number(told.latency_p50_ms, 0)} ms, 99 % in ${number(told.latency_p99_ms, 0)} ms`],
-    ["Size", told.samples ? `${count(told.samples)} × ${count(told.beams)}` : UNKNOWN],
+    ["Samples × beams", told.samples ? `${count(told.samples)} × ${count(told.beams)}` : UNKNOWN],
     ["Connections", count(told.connects)],
     ["Dropped", dropped.length ? dropped.map(([stage, lost]) => `${count(lost)} by ${stage}`).join(", ") : "none", dropped.length ? "warn" : ""],
     ["Bad packets", errors ? `${count(errors)}: ${Object.keys(told.packet_errors).join(", ")}` : "none", errors ? "warn" : ""],
-    ["Skipped", bytes(told.skipped_bytes), told.skipped_bytes ? "warn" : ""],
+    ["Unreadable", bytes(told.skipped_bytes), told.skipped_bytes ? "warn" : ""],
     ["Failures", count(failures), failures ? "bad" : ""],
-    ["Clock", told.clock_offset_s === null ? UNKNOWN : `${told.clock_offset_s < 0 ? "−" : "+"}${duration(Math.abs(told.clock_offset_s))}`],
+    ["Clock", told.clock_offset_s === null ? UNKNOWN : `${duration(Math.abs(told.clock_offset_s))} ${told.clock_offset_s < 0 ? "ahead" : "behind"}`],
     ["Tracks", count(told.tracks)],
   ];
 }

@@ -93,17 +93,17 @@ function fillingText(filling, left) {
  */
 function clockTile({ statistics, warning }) {
   const { synchronised, estimated_error_s: error, steps = [], sonar_offset_s: offsets = {} } = statistics;
-  const value = synchronised === null ? "not known" : synchronised ? `within ${duration(error)}` : "free-running";
-  const told = Object.entries(offsets).map(([name, offset]) => `${name} ${signed(offset)}`);
+  const value = synchronised === null ? "unknown" : synchronised ? `±${duration(error)}` : "not synced";
+  const told = Object.entries(offsets).map(([name, offset]) => `${duration(Math.abs(offset))} ${offset < 0 ? "behind" : "ahead of"} ${name}`);
   return {
     id: "clock",
     label: "Clock",
     value,
     notes: [
       warning,
-      synchronised ? "kept by a time server" : synchronised === false ? "no time server keeps it" : "",
-      told.length ? `ahead of ${told.join(", ")}` : "",
-      steps.length ? `${steps.length} ${steps.length === 1 ? "step" : "steps"}, last of ${steps.at(-1).clock} by ${signed(steps.at(-1).step_s)}` : "no steps",
+      synchronised ? "set by a time server" : synchronised === false ? "no time server (NTP or GPS) sets it" : "the computer does not tell",
+      told.join(", "),
+      steps.length ? `${steps.length === 1 ? "1 jump" : `${steps.length} jumps`}, last ${steps.at(-1).clock === "system" ? "this computer's" : `that of ${steps.at(-1).clock}`} by ${signed(steps.at(-1).step_s)}` : "no jumps",
     ],
     level: warning ? "warn" : "",
   };
