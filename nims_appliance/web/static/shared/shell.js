@@ -106,8 +106,10 @@ function showStrip({ disk, clock, recording }) {
   });
   showItem("clock", clock, () => {
     const { synchronised, error_s: error } = /** @type {NonNullable<typeof clock>} */ (clock);
-    if (synchronised === null) return ["–", "it is not known whether a time server keeps the clock"];
-    return synchronised ? [`±${duration(error)}`, `kept by a time server, within ${duration(error)}`] : ["free", "no time server keeps the clock"];
+    if (synchronised === null) return ["unknown", "this computer does not tell whether a time server sets its clock"];
+    return synchronised
+      ? [`±${duration(error)}`, `set by a time server, right within ${duration(error)}`]
+      : ["not synced", "no time server (NTP or GPS) sets this computer's clock: it may be wrong, and the times of tracks with it"];
   });
   showItem("recording", recording, () => {
     const { sonars, lost_bytes: lost } = /** @type {NonNullable<typeof recording>} */ (recording);
@@ -180,9 +182,15 @@ export function mountShell({ onPalette: listener, keys = [], follow = true } = {
   if (listener) onPalette(listener);
   byId("help-button").onclick = showKeys;
   const pages = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".bar nav a")]);
+  /** @type {Map<string, HTMLAnchorElement>} letters of the pages: the first of its title that no other page has */
+  const letters = new Map();
+  for (const page of pages) {
+    const letter = [...(page.textContent?.trim().toLowerCase() ?? "")].find((one) => !letters.has(one));
+    if (letter) letters.set(letter, page);
+  }
   addKeys([
-    ...pages.map((page) => ({
-      keys: `g ${page.textContent?.trim().charAt(0).toLowerCase()}`,
+    ...[...letters].map(([letter, page]) => ({
+      keys: `g ${letter}`,
       does: `Go to ${page.textContent?.trim()}`,
       group: "Everywhere",
       run: () => page.click(),
