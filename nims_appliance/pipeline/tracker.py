@@ -64,8 +64,9 @@ DOUBT = 4.0
 """A confirmed track whose score has fallen by more may have been following noise since."""
 OVERLAP = 0.6
 """A new track may continue one that was seen in no more than this first part of its life."""
-MISLED_M = 0.4
-"""By so much the last echoes before a turn, and noise taken for the first after it, may have misled both tracks."""
+MISLED_PINGS, MISLED_M = 3.0, 0.4
+"""For so many pings the last echoes before a turn, and noise taken for the first after it, may mislead both tracks: by
+what an animal swims meanwhile, and no more than this (standard deviation)."""
 MARGIN = 5.0
 """The score of a confirmed track does not grow more than this above the threshold, so that it can end in time."""
 MIN_HITS = 3
@@ -128,7 +129,7 @@ class ScoreTracker:
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
         echoes = self._bodies.gather(table, echoes, dt_s)
         free = self._join(frame, echoes, dt_s)
-        self._judge(math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour))
+        self._judge(frame, math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour))
         ended += self._unite()
         ended += self._bury(frame)
         self._start(echoes, free)
@@ -267,7 +268,7 @@ class ScoreTracker:
         free[pairs["detection"]] = False
         return free
 
-    def _judge(self, threshold: float) -> None:
+    def _judge(self, frame: Frame, threshold: float) -> None:
         """Confirm the tracks whose score is high enough; continue lost ones with them where they fit."""
         table = self._table
         sure = judge(
@@ -282,7 +283,7 @@ class ScoreTracker:
             least_hits=MIN_HITS,
         )
         for i in sure.tolist():
-            before = self._continued(i)
+            before = self._continued(i, frame)
             if before >= 0:
                 table.take_over(i, before)
             elif self._bodies.confirm(table, i):
@@ -290,7 +291,7 @@ class ScoreTracker:
                 self._bodies.confirmed(table, i, self._time_s)
                 self._histories[int(table["id"][i])] = History(self._axes, self._sonar)
 
-    def _continued(self, new: int) -> int:
+    def _continued(self, new: int, frame: Frame) -> int:
         """Return the lost track that the newly confirmed one continues, or -1.
 
         A lost animal is either where it swam to (a shadow, a fade) or anywhere within its reach (a turn).
@@ -306,11 +307,15 @@ class ScoreTracker:
         first, last = table.first[new], table.last[old]
         across_m2 = np.trace(table.first_noise[new])
         # an animal that turns keeps about its speed
-        speed = np.sqrt((last[:, axes:] ** 2).sum(1)) + SLOWEST_M_S
+        most_m_s = self._settings.max_speed_m_s
+        speed = np.minimum(np.sqrt((last[:, axes:] ** 2).sum(1)) + SLOWEST_M_S, most_m_s)
         # after a turn the first echo of the new track may have been noise beside the animal; where it is now is surer
         since_s = self._time_s - table["sure_s"][old]
-        now, now_m2 = table.state[new, :axes], np.trace(table.covariance[new, :axes, :axes])
-        turned = ((now - last[:, :axes]) ** 2).sum(1) / ((speed * since_s / 3 + MISLED_M) ** 2 + now_m2)
+        swum_m = speed * since_s / 3 + min(most_m_s / 3 * MISLED_PINGS * self._usual_interval(frame), MISLED_M)
+        noise = table.covariance[new, :axes, :axes] + table.first_noise[new]
+        spread = swum_m[:, None, None] ** 2 * np.eye(axes) + noise
+        apart = table.state[new, :axes] - last[:, :axes]
+        turned = (apart * np.linalg.solve(spread, apart[:, :, None])[:, :, 0]).sum(1)
         ahead = last[:, :axes] + last[:, axes:] * away_s[:, None]
         straight = ((first - ahead) ** 2).sum(1) / ((0.3 * away_s) ** 2 + across_m2)
         distance = np.minimum(turned, straight)

@@ -170,6 +170,18 @@ def test_an_echo_ahead_after_a_turn_does_not_part_the_track(seed: int) -> None:
     assert len(numbers) == 1
 
 
+def test_nothing_swims_a_metre_between_two_pings() -> None:
+    """In a school another animal's echoes begin where the first one's end; a sounder pings many times a second."""
+    path = lambda t: (0.1 * t, 9.0 if t < 1 else 8.0, 0.0)  # noqa: E731
+    tracker = make_tracker(settings_with(max_speed_m_s=2.0))
+    live, _ = swim(tracker, path, steps(48, rate_hz=24.0), split_beam=True)
+    ids = [
+        {track.id for track in tracks if abs(track.range_m - path(n / 24)[1]) < 0.2} for n, tracks in enumerate(live)
+    ]
+    assert len(ids[23]) == len(ids[-1]) == 1
+    assert ids[23] != ids[-1]
+
+
 def test_two_that_cross_keep_their_numbers() -> None:
     tracker = make_tracker(settings_with())
     for t in steps(120):
