@@ -20,6 +20,8 @@ _COMMANDS = {
     "config": ("config", "Check and show the settings."),
     "users": ("users", "Say who may log in; new passwords; tokens for programs."),
     "export": ("export", "Write tracks, metrics and recordings in the formats of others."),
+    "backup": ("backup", "Write settings, users, profiles and the archive as one file."),
+    "restore": ("backup", "Put a backup into a data folder."),
     "check": ("check", "Check archive and recordings after a crash or a power cut."),
     "doctor": ("doctor", "Check this computer, and say what to do."),
 }

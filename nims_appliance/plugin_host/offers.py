@@ -20,7 +20,20 @@ if TYPE_CHECKING:
     from ..pipeline.classify import Classifier
 
 
-OWN_COMMANDS = ("run", "process", "simulate", "plugins", "profiles", "config", "users", "export", "check", "doctor")
+OWN_COMMANDS = (
+    "run",
+    "process",
+    "simulate",
+    "plugins",
+    "profiles",
+    "config",
+    "users",
+    "export",
+    "backup",
+    "restore",
+    "check",
+    "doctor",
+)
 
 
 @dataclass(slots=True)
