@@ -9,6 +9,7 @@ import trio
 
 from . import __version__
 from .bus import all_within
+from .config.masking import Masking
 
 if TYPE_CHECKING:
     from .archive import Archive
@@ -33,9 +34,11 @@ async def keep_journal(context: Context, archive: Archive) -> None:
 
 
 async def _follow_settings(context: Context, archive: Archive) -> None:
+    masking = Masking(context.plugins)
     with context.config.changes.subscribe("journal", all_within(64)) as changes:
         async for change in changes:
-            text = ", ".join(_describe_change(key, value) for key, value in change.changes.items())
+            shown = {key: masking.mask_key(key, value, operator=False) for key, value in change.changes.items()}
+            text = ", ".join(_describe_change(key, value) for key, value in shown.items())
             archive.event("configuration", "setting", text[:MOST_TEXT], author=change.author)
 
 

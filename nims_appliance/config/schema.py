@@ -21,8 +21,9 @@ def make_schema(drivers: Iterable[Driver], outputs: Iterable[Output] = ()) -> di
     """Return the JSON Schema (draft 2020-12) of ApplianceSettings.
 
     Beside what the standard has, a property may have ``unit`` ("m") and ``restart`` ("sonar" or "appliance": what has
-    to start anew before it takes effect; the browser cannot change the latter). ``$defs`` also has the settings of each
-    driver, as "driver <name>", for ``sonars.<name>.driver``, and of each output, as "output <name>".
+    to start anew before it takes effect; the browser cannot change the latter) and ``secret`` (true: it is never
+    shown). ``$defs`` also has the settings of each driver, as "driver <name>", for ``sonars.<name>.driver``, and of
+    each output, as "output <name>".
     """
     schema = msgspec.json.schema(ApplianceSettings)
     for kind in _structs(ApplianceSettings):
@@ -67,6 +68,8 @@ def _annotate(schema: dict[str, Any], kind: type) -> None:
             entry["unit"] = unit
         if _restart(field.type):
             entry["restart"] = _restart(field.type)
+        if _extra(field.type, "secret"):
+            entry["secret"] = True
 
 
 def _structs(kind: Any) -> Iterator[type]:
@@ -81,7 +84,11 @@ def _structs(kind: Any) -> Iterator[type]:
 
 
 def _restart(kind: Any) -> str:
+    return str(_extra(kind, "restart") or "")
+
+
+def _extra(kind: Any, name: str) -> Any:
     for meta in getattr(kind, "__metadata__", ()):
-        if isinstance(meta, msgspec.Meta) and meta.extra and "restart" in meta.extra:
-            return str(meta.extra["restart"])
-    return ""
+        if isinstance(meta, msgspec.Meta) and meta.extra and name in meta.extra:
+            return meta.extra[name]
+    return None

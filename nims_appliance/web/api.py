@@ -8,6 +8,7 @@ from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
+from ..config.masking import Masking
 from ..config.store import ChangeError
 from .auth import check_settings, current, needs
 from .bodies import json_answer, read_json
@@ -22,6 +23,10 @@ HISTORY_SHOWN = 200
 
 def register(app: QuartTrio, context: Context, state: WebState, version: str) -> None:
     """Add the routes to the application."""
+    masking = Masking(context.plugins)
+
+    def without_secrets(changes: dict[str, Any]) -> dict[str, Any]:
+        return {key: masking.mask_key(key, value, operator=True) for key, value in changes.items()}
 
     @app.get("/healthz")
     @needs("anybody")
@@ -46,7 +51,7 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
     @app.get("/api/v1/config")
     @needs("viewer")
     async def get_config() -> Response:
-        return json_answer(describe_config(context.config))
+        return json_answer(describe_config(context.config, operator=current().may("operator")))
 
     @app.patch("/api/v1/config")
     @needs("operator")
@@ -59,17 +64,21 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         if not isinstance(expected, (dict, type(None))):
             raise BadRequest('expected: expected {"dotted.key": value}, as they were shown')
         check_settings(current(), changes)
+        changes, expected = masking.unmasked(changes), masking.without_secret_keys(expected)
+        if not changes:
+            return json_answer({"ok": True, "changes": {}})
         try:
             await context.config.change(changes, current().author, source=_source(), expected=expected)
         except ChangeError as error:
             told = {"ok": False, "error": str(error), "errors": str(error).split("; "), "status": 400}
             return json_answer({**told, "problems": error.problems}, 400)
-        return json_answer({"ok": True, "changes": changes})
+        return json_answer({"ok": True, "changes": without_secrets(changes)})
 
     @app.get("/api/v1/config/history")
     @needs("viewer")
     async def get_history() -> Response:
-        return json_answer({"history": describe_history(context.config, HISTORY_SHOWN)})
+        history = describe_history(context.config, HISTORY_SHOWN, operator=current().may("operator"))
+        return json_answer({"history": history})
 
     @app.post("/api/v1/config/undo")
     @needs("operator")
@@ -80,7 +89,7 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
             raise BadRequest('expected {"number": N}, a change of the history')
         check_settings(current(), (row.key for row in context.config.history.entry(number).rows))
         done = await context.config.undo(number, current().author, source=_source())
-        return json_answer({"ok": True, "changes": done.changes})
+        return json_answer({"ok": True, "changes": without_secrets(dict(done.changes))})
 
 
 def _source() -> str:

@@ -34,6 +34,7 @@ class Page:
 PAGES = (
     Page("live", "/", "Live"),
     Page("charts", "/charts", "Charts"),
+    Page("history", "/history", "History"),
     Page("tracks", "/tracks", "Tracks"),
     Page("health", "/health", "Health"),
     Page("settings", "/settings", "Settings"),

@@ -21,7 +21,8 @@ from werkzeug.exceptions import BadRequest, NotFound
 from .. import __version__
 from ..bus import LATEST, all_within
 from ..outputs.track_message import describe_result, iso_time
-from .auth import needs
+from .auth import current, needs
+from .pagesocket import config_message
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import WebState, to_json
 from .transport import Message, text_message
@@ -157,9 +158,9 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
 
         async def send_config() -> None:
             with context.config.changes.subscribe("echosocket", all_within(64)) as changes:
-                await send({**context.config.values(), "type": "config"})
+                await send(config_message(context.config, operator=current().may("operator")))
                 async for _ in changes:
-                    await send({**context.config.values(), "type": "config"})
+                    await send(config_message(context.config, operator=current().may("operator")))
 
         await serve_socket(context, [send_pings, send_metrics, send_tracks, send_config], ignore)
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..config.masking import Masking
 from ..config.yaml import leaves
 from ..recent_log import without_secrets
 
@@ -129,7 +130,8 @@ def _plugin_lines(told: dict[str, Any]) -> Iterator[str]:
 
 
 def _setting_lines(context: Context) -> Iterator[str]:
-    for path, value in leaves(context.config.values()):
+    masking = Masking(context.plugins)
+    for path, value in leaves(masking.mask(context.config.values(), operator=False)):
         key = ".".join(path)
         origin = context.config.origin(key)
         if origin != "default":

@@ -14,6 +14,7 @@ says what would become of it.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,10 +23,11 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from ..bus import all_within
+from ..config.masking import Masking
 from ..config.store import Preview
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
-from .auth import access, check_settings, current_again, needs
+from .auth import access, check_settings, current, current_again, needs
 from .sockets import serve_socket
 from .state import from_json, to_json
 from .transport import text_message
@@ -55,9 +57,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def describe_config(config: ConfigStore) -> dict[str, Any]:
-    """Return the configuration with all that a form needs: schema, where each value comes from, what is wrong."""
-    values = config.values()
+def describe_config(config: ConfigStore, *, operator: bool) -> dict[str, Any]:
+    """Return the configuration with all that a form needs: schema, where each value comes from, what is wrong.
+
+    Without secrets; `operator`: whether their places are told.
+    """
+    values = Masking(config.plugins).mask(config.values(), operator=operator)
     return {
         "values": values,
         "schema": config.schema(),
@@ -72,8 +77,9 @@ def describe_config(config: ConfigStore) -> dict[str, Any]:
     }
 
 
-def describe_history(config: ConfigStore, limit: int) -> list[dict[str, Any]]:
-    """Return the last changes, newest first, each with why it cannot be taken back ("": it can)."""
+def describe_history(config: ConfigStore, limit: int, *, operator: bool) -> list[dict[str, Any]]:
+    """Return the last changes, newest first, without secrets, each with why it cannot be taken back ("": it can)."""
+    mask = partial(Masking(config.plugins).mask_key, operator=operator)
     return [
         {
             "number": entry.number,
@@ -81,7 +87,9 @@ def describe_history(config: ConfigStore, limit: int) -> list[dict[str, Any]]:
             "author": entry.author,
             "source": entry.source,
             "undoes": entry.undoes,
-            "rows": [{"key": row.key, "old": row.old, "new": row.new} for row in entry.rows],
+            "rows": [
+                {"key": row.key, "old": mask(row.key, row.old), "new": mask(row.key, row.new)} for row in entry.rows
+            ],
             "undo_problem": config.undo_problem(entry),
         }
         for entry in reversed(config.history.entries[-limit:])
@@ -113,8 +121,9 @@ def _read_value(text: str, before: int | float) -> Any:
     return read if isinstance(read, expected) else text
 
 
-def _message(config: ConfigStore) -> dict[str, Any]:
-    return {**config.values(), "type": "config"}
+def config_message(config: ConfigStore, *, operator: bool) -> dict[str, Any]:
+    """Return the whole configuration as pages get it, without secrets."""
+    return {**Masking(config.plugins).mask(config.values(), operator=operator), "type": "config"}
 
 
 def register(app: QuartTrio, context: Context) -> None:
@@ -125,6 +134,7 @@ def register(app: QuartTrio, context: Context) -> None:
     @needs("viewer")
     async def page() -> None:
         number = next(_page_numbers)
+        masking = Masking(config.plugins)
         changing = trio.Lock()
         own: ConfigChange | None = None
 
@@ -133,20 +143,24 @@ def register(app: QuartTrio, context: Context) -> None:
 
         async def send_config() -> None:
             with config.changes.subscribe(f"page {number}", all_within(64)) as changes:
-                await send(_message(config))
+                await send(config_message(config, operator=current().may("operator")))
                 async for change in changes:
                     async with changing:  # until it is known whose it is
                         from_elsewhere = change is not own
                     if from_elsewhere:
-                        await send(_message(config))
+                        await send(config_message(config, operator=current().may("operator")))
 
         def checked(message: dict[str, Any]) -> dict[str, Any]:
             changes = message.get("changes")
             if not isinstance(changes, dict):
                 preview = Preview([], {"": 'changes: expected an object {"dotted.key": value}'})
             else:
-                preview = config.check(changes)
-            return {"type": "checked", "id": message.get("id"), "rows": preview.rows, "problems": preview.problems}
+                preview = config.check(masking.unmasked(changes))
+            rows = [
+                row | {name: masking.mask_key(row["key"], row[name], operator=True) for name in ("old", "new")}
+                for row in preview.rows
+            ]
+            return {"type": "checked", "id": message.get("id"), "rows": rows, "problems": preview.problems}
 
         async def take(text: str) -> None:
             nonlocal own
@@ -177,6 +191,7 @@ def register(app: QuartTrio, context: Context) -> None:
                         raise ConfigError('expected: expected an object {"dotted.key": value}')
                 else:
                     changes = differences(config.values(), message)
+                changes, expected = masking.unmasked(changes), masking.without_secret_keys(expected)
                 if changes:
                     async with changing:
                         check_settings(identity, changes)
@@ -197,6 +212,7 @@ def register(app: QuartTrio, context: Context) -> None:
                     }
                 )
             else:
-                await send({"type": "saved", "id": reference, "changes": changes})
+                told = {key: masking.mask_key(key, value, operator=True) for key, value in changes.items()}
+                await send({"type": "saved", "id": reference, "changes": told})
 
         await serve_socket(context, [send_config], take)

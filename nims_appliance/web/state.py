@@ -147,7 +147,10 @@ def describe_strip(parts: list[dict[str, Any]]) -> dict[str, Any]:
             "error_s": told.get("estimated_error_s"),
             "level": "warn" if clock["warning"] else "",
         }
-    recorders = [part for part in parts if "recording" in part["statistics"]]
+    # Those of clips write now and then, and are no recording.
+    recorders = [
+        part for part in parts if "recording" in part["statistics"] and not part["name"].startswith("clips ")
+    ]
     if recorders:
         wanted = [part for part in recorders if part["statistics"]["recording"]]
         strip["recording"] = {
