@@ -23,7 +23,7 @@ from .decoder import Driver
 from .errors import ConfigError, NimsError
 from .file_decoder import FileDecoder
 from .frame import Arrival, Frame
-from .outputs.track_message import describe_result, iso_time
+from .outputs.track_message import describe_result
 from .outputs.track_summary import POSITION_KEYS, SUMMARY_KEYS, describe_summary
 from .pipeline.classify import Classifier
 from .pipeline.metrics import EchoMetrics, MetricsBin
@@ -31,6 +31,7 @@ from .pipeline.results import PingResult
 from .plugin_host.host import make_decoder_context
 from .profile import Profile
 from .settings import SonarSettings
+from .times import iso_time
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigError
+from ..times import parse_time
 from .common import data_option, load, parse_settings, start_logging
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ class _Time(click.ParamType):
             seconds = float(value)
         except ValueError:
             try:
-                moment = datetime.fromisoformat(value)
+                seconds = parse_time(value)
             except ValueError:
                 self.fail(f"expected 2026-07-01, 2026-07-01T12:30:00Z or seconds since 1970, got {value!r}")
-            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         if not math.isfinite(seconds):
             self.fail(f"expected a time, got {value!r}")
         return seconds

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..archive import ArchiveReader, TrackFilter
 from ..archive.queries import METRICS
-from ..outputs.track_message import iso_time
 from ..outputs.track_summary import SUMMARY_KEYS
+from ..times import iso_time
 
 PAGE = 1000
 TRACK_COLUMNS = tuple(key for key in SUMMARY_KEYS if key != "zones")

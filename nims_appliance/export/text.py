@@ -12,8 +12,8 @@ import msgspec
 
 from ..frame import Pose
 from ..navigation.fixes import locate
-from ..outputs.track_message import iso_time
 from ..outputs.track_summary import POSITION_KEYS
+from ..times import iso_time
 
 Rows = Iterable[list[dict[str, Any]]]
 """Pages of rows."""

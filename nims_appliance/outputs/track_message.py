@@ -7,7 +7,6 @@ for `size_sq_m`. Newer keys are additions. Numbers that are not finite are null.
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from ..frame import Pose
 from ..navigation.fixes import locate
 from ..pipeline.results import PingResult, TrackState
+from ..times import iso_time
 
 VERSION = 2
 """1 was the original's."""
@@ -83,12 +83,3 @@ def _describe_track(track: TrackState, pose: Pose | None) -> dict[str, Any]:
         "latitude_deg": latitude_deg,
         "longitude_deg": longitude_deg,
     }
-
-
-def iso_time(time_s: float) -> str | None:
-    """Return a time as ISO 8601 in UTC with milliseconds; None for one that no calendar has."""
-    try:
-        moment = datetime.fromtimestamp(time_s, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..pipeline.results import TrackSummary
-from .track_message import iso_time
+from ..times import iso_time
 
 _DEGREES = "heading", "min_bearing", "max_bearing", "min_elevation", "max_elevation"
 _PLAIN = (

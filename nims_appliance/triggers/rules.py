@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..alarms import AlarmEvent
-from ..outputs.track_message import iso_time
 from ..pipeline.results import PingResult, TrackState, TrackSummary
 from ..settings import TriggerSettings
+from ..times import iso_time
 
 SCHEMA = 1
 
@@ -130,12 +130,6 @@ class Rules:
             if wanted == event.kind and _concerns(rule, alarm.sonar) and rule.alarm in ("", alarm.name):
                 values = {"alarm": alarm.name, "channel": alarm.channel, "value": alarm.value, "text": event.text}
                 yield Happening(name, rule.on, alarm.sonar, alarm.time_s, math.nan, values)
-
-    def forget(self, sonar: str) -> None:
-        """The sonar is gone."""
-        self._zones.pop(sonar, None)
-        for key in [key for key in self._met if key[1] == sonar]:
-            del self._met[key]
 
 
 class Silence:

@@ -14,8 +14,8 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
 from ..archive.queries import METRICS, MetricsHistory
-from ..outputs.track_message import iso_time
 from ..pipeline.metrics import MetricsBin
+from ..times import iso_time
 from . import arguments
 from .auth import needs
 from .bodies import json_answer

@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 
-from nims_appliance.outputs.track_message import describe_result, iso_time
+from nims_appliance.outputs.track_message import describe_result
 from nims_appliance.outputs.track_summary import describe_summary
 from nims_appliance.pipeline.metrics import MetricsBin
 from nims_appliance.pipeline.results import PingResult, TrackSummary
+from nims_appliance.times import iso_time
 from nims_appliance.triggers.rules import Happening, describe_track
 
 SCHEMA = 1

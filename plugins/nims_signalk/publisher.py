@@ -18,9 +18,9 @@ from nims_appliance.context import Context
 from nims_appliance.delivery.lines import check_destinations
 from nims_appliance.navigation.fixes import locate
 from nims_appliance.outputs.lines import send_lines
-from nims_appliance.outputs.track_message import iso_time
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.settings import Settings
+from nims_appliance.times import iso_time
 
 _encoder = msgspec.json.Encoder()
 

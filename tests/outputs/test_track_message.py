@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nims_appliance.outputs.track_message import encode_message, iso_time
+from nims_appliance.outputs.track_message import encode_message
 from nims_appliance.pipeline.results import DETECTION, PingResult, TrackState
 
 ORIGINAL_KEYS = {
@@ -125,14 +125,6 @@ def test_a_ping_without_tracks_is_a_message_too() -> None:
 
 def test_no_nul_can_be_inside_a_message() -> None:
     assert b"\0" not in encode_message(make_result(sonar_id="a\0b"))
-
-
-@pytest.mark.parametrize(
-    ("time_s", "text"),
-    [(0.0, "1970-01-01T00:00:00.000Z"), (1e300, None), (math.nan, None), (-1e20, None)],
-)
-def test_times_without_a_date_are_null(time_s: float, text: str | None) -> None:
-    assert iso_time(time_s) == text
 
 
 def test_the_class_so_far_is_told() -> None:
