@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .SECONDARY:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-oldest test-newest lint bench scenes appliance smoke pins clean
+.PHONY: help run test test-oldest test-newest lint bench faults soak scenes appliance smoke pins clean
 
 # "3.11 /usr/bin/python3.11 3.13 ...": asked for only when an environment has to be made.
 FOUND = $(eval FOUND := $$(shell packaging/find-python))$(FOUND)
@@ -62,6 +62,14 @@ lint: .venv/built
 ## bench: measure decoding, the bus, detection, tracking, latency, start, size and memory
 bench: .venv/built .venv/bench-ready dist/nims.pyz
 	.venv/bin/python -m bench
+
+## faults: kill -9, full and broken disks, set clocks, lost peers: what is left (FAULTS="--kills 20" adds options; half an hour)
+faults: .venv/built .venv/bench-ready
+	.venv/bin/python -m bench.faults $(FAULTS)
+
+## soak: many pings through the whole appliance: memory, files and sockets stay as they are (SOAK="--pings 100000")
+soak: .venv/built .venv/bench-ready
+	.venv/bin/python -m bench.soak $(SOAK)
 
 ## scenes: how well animals are found and followed in synthetic scenes (SCENES="--seeds 1 2" adds options; hours)
 scenes: .venv/built .venv/bench-ready

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,8 @@ from .report import ROOT
 ZIPAPP = ROOT / "dist" / "nims.pyz"
 ADDRESS = re.compile(r"open http://\S+:(\d+)/")
 TRACKS = re.compile(r"tracks for programs: .*?(\d+)$", re.MULTILINE)
+
+ANY_PORTS = ("--web-port", "0", "--tracks-port", "0")
 
 
 def command() -> list[str]:
@@ -29,18 +32,34 @@ def command() -> list[str]:
 class Appliance:
     """One running appliance; stopped at the end of the ``with`` block."""
 
-    def __init__(self, data: Path, *arguments: str, timeout_s: float = 60.0) -> None:
-        """Raises:
-        RuntimeError: it did not print its address in time.
+    def __init__(
+        self,
+        data: Path,
+        *arguments: str,
+        timeout_s: float = 60.0,
+        started_with: list[str] | None = None,
+        environment: dict[str, str] | None = None,
+        limit: Callable[[], None] | None = None,
+    ) -> None:
+        """Start it and wait until it is reachable.
+
+        Args:
+          started_with: what it is started with, instead of `command()`.
+          environment: variables for it beside those of this process.
+          limit: called in the new process before it begins.
+
+        Raises:
+          RuntimeError: it did not print its address in time.
         """
         self._log = (data.parent / f"{data.name}.log").open("w+")
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
-            [*command(), "run", "--data", str(data), "--web-port", "0", "--tracks-port", "0", *arguments],
+            [*(started_with or command()), "run", "--data", str(data), *ANY_PORTS, *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log,
             cwd=data.parent,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            preexec_fn=limit,
         )
         self.pid = self._process.pid
         self.web_port = self.tracks_port = 0
@@ -76,6 +95,16 @@ class Appliance:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._log.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it as a power cut would: it is not asked."""
+        self._process.kill()
+        self._process.wait()
 
     def cpu_s(self) -> float:
         """Return the processor time used so far, seconds."""

@@ -1,0 +1,1 @@
+"""Faults: what an appliance at sea meets, done to a real process, and what is left afterwards."""
