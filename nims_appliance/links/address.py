@@ -6,11 +6,11 @@ import ipaddress
 import math
 import termios
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import LinkError
+from ..times import parse_time
 
 EXPECTED = (
     "tcp://host:port, udp://:port, serial:///dev/ttyUSB0?baud=115200, file:///path?speed=1&loop=yes "
@@ -127,7 +127,7 @@ def parse_link(text: str) -> LinkSettings:
             host, port = _host_port(text, rest)
             return UdpLink("" if host in ("0.0.0.0", "::", "*") else host, port, options.get("bind", ""))
         case "file":
-            options = _options(text, query, {"speed": _speed, "loop": _yes_no, "from": _moment, "step": _yes_no})
+            options = _options(text, query, {"speed": _speed, "loop": _yes_no, "from": parse_time, "step": _yes_no})
             return FileLink(
                 _path(text, rest),
                 options.get("speed", 1.0),
@@ -235,14 +235,6 @@ def _speed(value: str) -> float:
     if speed < 0:
         raise ValueError("expected 0 (as fast as possible) or more")
     return speed
-
-
-def _moment(value: str) -> float:
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("expected a time as 2026-11-22T01:36:45Z") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _rate(value: str) -> float:
