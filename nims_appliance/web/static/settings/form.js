@@ -1,6 +1,7 @@
 // A form drawn from a JSON Schema: nested groups of fields, one for each setting.
 
 import { element, find } from "../shared/elements.js";
+import { request } from "../shared/session.js";
 
 /**
  * The part of JSON Schema that settings use, with `unit` and `restart` added.
@@ -17,6 +18,7 @@ import { element, find } from "../shared/elements.js";
  * @property {string} [description]
  * @property {string} [unit]
  * @property {"sonar" | "appliance"} [restart]
+ * @property {boolean} [secret] never shown: dots stand for it
  * @property {any} [default]
  * @property {number} [minimum]
  * @property {number} [maximum]
@@ -104,6 +106,7 @@ export class Field {
     const options = choices(schema);
     this.kind = kindOf(schema, schema.default);
     this.input = inputFor(id, this.kind, options);
+    if (schema.secret) Object.assign(this.input, { type: "password", autocomplete: "new-password" });
     this.error = element("p", { className: "error", id: `${id}-error`, hidden: true });
     this.origin = element("span", { className: "origin" });
     this.reset = element("button", { type: "button", className: "plain", textContent: "Reset", title: "Back to what config.yaml, the profile or the default says" });
@@ -285,11 +288,13 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
         draw(addGroup(container, own.title && !own.title.endsWith("Settings") ? own.title : title(name), own.description, depth, key), own, value, `${key}.`, depth + 1);
       } else if (typeof own.additionalProperties === "object") {
         const item = resolve(own.additionalProperties, root);
-        for (const [itemName, itemValue] of Object.entries(value ?? {})) {
+        for (const [itemName, itemValue] of Object.entries(key === "outputs" ? { ...outputs(), ...value } : value ?? {})) {
           const label = `${title(name).replace(/s$/, "")} ${itemName}`;
           const itemKey = `${key}.${itemName}`;
           const group = addGroup(container, label, null, depth, itemKey);
-          draw(group, withDriver(item, itemValue), itemValue, `${itemKey}.`, depth + 1);
+          const own = key === "outputs" ? root.$defs?.[`output ${itemName}`] : withDriver(item, itemValue);
+          draw(group, own ?? item, itemValue, `${itemKey}.`, depth + 1);
+          if (key === "triggers") addTest(group, itemName);
           if (item.required?.some((needed) => config.origins[`${itemKey}.${needed}`]?.startsWith("overrides"))) {
             const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
             remove.onclick = () => onRemove(label.toLowerCase().replace(itemName.toLowerCase(), itemName), itemKey);
@@ -299,9 +304,35 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
             group.append(element("p", { className: "fixed", textContent: `It comes from the ${origin.startsWith("profile") ? "profile" : origin}, and can be removed only there.` }));
           }
         }
-        if (depth > 0) addAdder(container, name.replace(/s$/, ""), key, item);
+        if (depth > 0 || key === "triggers") addAdder(container, name.replace(/s$/, ""), key, item);
       }
     }
+  }
+
+  /** The outputs that plugins offer, also those of which nothing is set. @returns {Record<string, any>} */
+  function outputs() {
+    const names = Object.keys(root.$defs ?? {}).filter((name) => name.startsWith("output "));
+    return Object.fromEntries(names.map((name) => [name.slice("output ".length), {}]));
+  }
+
+  /**
+   * A button that sets off a trigger as it is saved.
+   * @param {HTMLElement} group
+   * @param {string} name
+   */
+  function addTest(group, name) {
+    const told = element("p", { className: "help" });
+    told.setAttribute("role", "status");
+    const button = element("button", { type: "button", textContent: `Test ${name}` });
+    button.onclick = async () => {
+      try {
+        await request("POST", `/api/v1/triggers/${encodeURIComponent(name)}/test`);
+        told.textContent = "Set off as it is saved; its message says that it is a test.";
+      } catch (error) {
+        told.textContent = error instanceof Error ? error.message : String(error);
+      }
+    };
+    group.append(element("div", { className: "adder" }, button, told));
   }
 
   /**
