@@ -25,6 +25,7 @@ from . import (
     columns_api,
     compression,
     echosocket,
+    export_api,
     files_api,
     health_api,
     history_api,
@@ -173,6 +174,7 @@ def make_app(context: Context, state: WebState, viewers: livesocket.Viewers, *, 
     health_api.register(app, context, state)
     columns_api.register(app, context)
     tracks_api.register(app, context, state)
+    export_api.register(app, context)
     history_api.register(app, context)
     clips_api.register(app, context)
     replay_api.register(app, context)

@@ -82,6 +82,17 @@ ROUTES = (
     ),
     Route("POST", "/api/v1/sonars/<name>/clips", "Switch the clips of a sonar", body={"on": "boolean"}),
     Route("GET", "/api/v1/tracks", "Live and ended tracks", {**_TRACKS, **_PAGE}, gives=(JSON, CSV)),
+    Route(
+        "GET",
+        "/api/v1/export/tracks.geojson",
+        "Ended tracks as GeoJSON lines where the sonar's place is configured",
+        {key: text for key, text in _TRACKS.items() if key not in ("sort", "order", "state", "format")},
+        gives=("application/geo+json",),
+    ),
+    Route(
+        "GET", "/api/v1/export/metrics.csv", "Every bin of every channel and layer", {**_SONAR, **_SPAN}, gives=(CSV,)
+    ),
+    Route("GET", "/api/v1/backup", "Settings, users, profiles and the archive as one file", gives=(BYTES,)),
     Route("GET", "/api/v1/tracks/<int:number>", "One ended track with all its positions"),
     Route("GET", "/api/v1/tracks/labels", "Classes of the last tracks"),
     Route(

@@ -13,7 +13,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 
 from ..archive import TrackFilter
 from ..archive.queries import SORTED_BY
-from ..outputs.track_summary import SUMMARY_KEYS
+from ..export.tables import TRACK_COLUMNS
 from . import arguments
 from .auth import needs
 from .bodies import json_answer
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MAX_TRACKS = 10_000
 """Most tracks in one page."""
 CSV_PAGE = 1000
-_CSV_COLUMNS = tuple(key for key in SUMMARY_KEYS if key != "zones")
 
 
 def register(app: QuartTrio, context: Context, state: WebState) -> None:
@@ -41,14 +40,14 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
     @app.get("/api/v1/tracks")
     @needs("viewer")
     async def get_tracks() -> Response:
-        wanted = _filter()
+        wanted = track_filter()
         sort = arguments.choice("sort", SORTED_BY, "last_time_s")
         descending = arguments.choice("order", ("asc", "desc"), "desc") == "desc"
         which = arguments.choice("state", ("all", "live", "ended"), "all")
         reader = context.archive.reader if context.archive is not None else None
         if (form := arguments.choice("format", ("json", "csv", "jsonl"), "json")) == "csv":
             pages = _csv_pages(reader, wanted, sort, descending)
-            return csv_download("tracks.csv", _CSV_COLUMNS, pages)
+            return csv_download("tracks.csv", TRACK_COLUMNS, pages)
         if form == "jsonl":
             lines = Response(_json_lines(reader, wanted, sort, descending), content_type="application/jsonl")
             lines.timeout = None  # as long as it takes
@@ -82,7 +81,8 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
         return json_answer({"labels": await reader.run(reader.labels) if reader is not None else []})
 
 
-def _filter() -> TrackFilter:
+def track_filter() -> TrackFilter:
+    """Return the filter of tracks that this request's arguments describe."""
     return TrackFilter(
         sonar=request.args.get("sonar", ""),
         label=request.args.get("label"),
@@ -142,7 +142,7 @@ async def _csv_pages(
     reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
 ) -> AsyncIterator[str]:
     async for tracks in _pages(reader, wanted, sort, descending):
-        yield csv_lines([track[key] for key in _CSV_COLUMNS] for track in tracks)
+        yield csv_lines([track[key] for key in TRACK_COLUMNS] for track in tracks)
 
 
 async def _pages(

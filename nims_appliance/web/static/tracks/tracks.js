@@ -152,6 +152,7 @@ function draw() {
   const told = problem && !nothing ? problem : ended.length >= MOST_ROWS && next ? `${shown}; narrow the filter for others, or take the CSV` : shown;
   if (byId("count").textContent !== told) byId("count").textContent = told;
   byId("csv", HTMLAnchorElement).href = `/api/v1/tracks?${query()}&format=csv`;
+  byId("geojson", HTMLAnchorElement).href = `/api/v1/export/tracks.geojson?${query()}`;
 }
 
 function drawHead() {
