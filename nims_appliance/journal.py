@@ -30,6 +30,7 @@ async def keep_journal(context: Context, archive: Archive) -> None:
         nursery.start_soon(_follow_settings, context, archive)
         nursery.start_soon(_follow_alarms, context, archive)
         nursery.start_soon(_watch_parts, context, archive)
+        nursery.start_soon(_watch_clocks, context, archive)
         context.health.part("journal").set("running")
 
 
@@ -75,4 +76,17 @@ async def _watch_parts(context: Context, archive: Archive) -> None:
                     failed[part.name], kept_s[part.name] = error, now_s
             elif part.state == "running" and failed.pop(part.name, None) is not None:
                 archive.event(part.name, "recovered", part.detail[:MOST_TEXT])
+        await trio.sleep(LOOK_INTERVAL_S)
+
+
+async def _watch_clocks(context: Context, archive: Archive) -> None:
+    """Keep when a clock was set: the computer's, or a sonar's."""
+    last: dict[str, Any] | None = None
+    while True:
+        steps = context.health.part("clock").count().get("steps", [])
+        for step in steps[steps.index(last) + 1 :] if last in steps else steps:
+            whose = "the system clock" if step["clock"] == "system" else f"the clock of sonar {step['clock']}"
+            way = "forward" if step["step_s"] > 0 else "back"
+            archive.event("clock", "clock set", f"{whose} was set {way} by {abs(step['step_s']):.3f} s")
+        last = steps[-1] if steps else None
         await trio.sleep(LOOK_INTERVAL_S)

@@ -71,3 +71,27 @@ async def test_what_happens_is_kept(tmp_path: Path, autojump_clock) -> None:
         await trio.sleep(2)
         assert kept.take() == [("sonar pen", "recovered", "20 pings", "", 0.0)]
         nursery.cancel_scope.cancel()
+
+
+async def test_clocks_that_are_set_are_kept_once(tmp_path: Path, autojump_clock) -> None:
+    plugins = PluginHost.load(None)
+    context = Context(tmp_path, ConfigStore.load(tmp_path, plugins=plugins), plugins)
+    steps: list[dict] = []
+    context.health.part("clock").statistics = lambda: {"steps": list(steps)}
+    kept = Kept()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_journal, context, kept)
+        await trio.sleep(2)
+        kept.take()
+        steps.append({"clock": "system", "time_utc_s": 5.0, "step_s": 3600.0})
+        await trio.sleep(5)
+        steps.append({"clock": "pen", "time_utc_s": 6.0, "step_s": -2.5})
+        await trio.sleep(5)
+        assert [event[:3] for event in kept.take()] == [
+            ("clock", "clock set", "the system clock was set forward by 3600.000 s"),
+            ("clock", "clock set", "the clock of sonar pen was set back by 2.500 s"),
+        ]
+        steps.pop(0)
+        await trio.sleep(5)
+        assert kept.take() == []
+        nursery.cancel_scope.cancel()

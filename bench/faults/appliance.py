@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nims_appliance.archive import FILE_NAME
+from nims_appliance.errors import LinkError
 from nims_appliance.file_decoder import FileDecoder
 from nims_appliance.plugin_host.host import PluginHost, make_decoder_context
 from nims_appliance.recording.files import list_recordings
@@ -125,7 +126,9 @@ def recorded(plugins: PluginHost, data: Path) -> dict[str, set[int]]:
         driver = plugins.drivers[profile.driver]
         context = make_decoder_context(profile, SonarSettings(profile=profile.name, link=""), driver)
         decoder = FileDecoder(driver, context, profile.limits.packet_bytes)
-        found[recording.sonar] |= {frame.ping_number for frame, _ in decoder.frames(recording.path)}
+        # One that was begun at the very moment may have nothing in it; `nims check` judges that.
+        with contextlib.suppress(LinkError):
+            found[recording.sonar] |= {frame.ping_number for frame, _ in decoder.frames(recording.path)}
     return found
 
 

@@ -13,8 +13,9 @@ from ..report import Report
 from .appliance import LOAD, Listener, check, wait_until
 
 GROUP = "clock set while running"
-LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
-STEPS = ("+1h", "-1d", "+400d", "+0")
+LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
+STEPS = ("+0", "+3600s", "-86400s", "+34560000s", "+0")
+"""The first is none: what follows is held against it, for the library itself makes the appliance slow."""
 STEP_S = 5.0
 DELAYED_S = 30.0
 
@@ -30,7 +31,7 @@ def run(report: Report, folder: Path, command: list[str]) -> list[str]:
     environment = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     failures: list[str] = []
@@ -39,6 +40,7 @@ def run(report: Report, folder: Path, command: list[str]) -> list[str]:
         listener = Listener(appliance.tracks_port)
         if not wait_until(lambda: len(listener.told().pings) == 2, DELAYED_S):
             return ["clock: no pings before the first step"]
+        usual = 0
         for step in STEPS:
             offset.write_text(f"{step}\n")
             before = len(listener.told().pings["pen"]) + len(listener.told().pings["fan"])
@@ -47,7 +49,8 @@ def run(report: Report, folder: Path, command: list[str]) -> list[str]:
             count = len(now["pen"]) + len(now["fan"]) - before
             if not appliance.is_alive:
                 return [f"clock {step}: the appliance ended"]
-            found = [f"clock {step}: only {count} pings in {STEP_S:.0f} s"] if count < 10 * STEP_S else []
+            usual = usual or count
+            found = [f"clock {step}: {count} pings in {STEP_S:.0f} s, {usual} before"] if count < usual / 2 else []
             report.add(GROUP, f"set to {step}: pings told in the {STEP_S:.0f} s after it", count, "")
             failures += found
         told = listener.told()
@@ -65,7 +68,7 @@ def run(report: Report, folder: Path, command: list[str]) -> list[str]:
     if code:
         failures.append(f"clock: nims check ended with {code}: {text}")
     report.add(GROUP, "tracks ended and archived", len(told.ended.keys() & tracks), "", note=f"of {len(told.ended)}")
-    report.add(GROUP, "steps told in the journal", steps, "", note=f"of {len(STEPS)}, the system's and the sonars'")
+    report.add(GROUP, "steps told in the journal", steps, "", note=f"of {len(STEPS) - 1}, and the sonars'")
     if not steps:
         failures.append("clock: no step is in the journal")
     return failures
