@@ -148,9 +148,7 @@ def describe_strip(parts: list[dict[str, Any]]) -> dict[str, Any]:
             "level": "warn" if clock["warning"] else "",
         }
     # Those of clips write now and then, and are no recording.
-    recorders = [
-        part for part in parts if "recording" in part["statistics"] and not part["name"].startswith("clips ")
-    ]
+    recorders = [part for part in parts if "recording" in part["statistics"] and not part["name"].startswith("clips ")]
     if recorders:
         wanted = [part for part in recorders if part["statistics"]["recording"]]
         strip["recording"] = {
@@ -251,6 +249,8 @@ class WebState:
             "frames": statistics.published,
             "dropped": statistics.dropped,
             "last_ping": last_ping,
+            "record": sonar.settings.record,
+            "clips": sonar.settings.clips,
             "zones": [{"name": name, **msgspec.to_builtins(zone)} for name, zone in sonar.settings.zones.items()],
         }
 

@@ -4,6 +4,7 @@ import { copyOf, find } from "../shared/elements.js";
 import { frequency } from "../shared/format.js";
 import { palette } from "../shared/theme.js";
 import { Channel } from "./channel.js";
+import { Keeping } from "./keeping.js";
 import { loadChoices, saveChoices } from "./choices.js";
 import { listenToGestures } from "./gestures.js";
 import { Overlay } from "./overlay.js";
@@ -46,6 +47,7 @@ export class Pane {
   #toolbar;
   #picture;
   #choices;
+  #keeping;
   /** @type {Map<string, Channel>} */
   #channels = new Map();
   /** @type {string | null} */
@@ -83,6 +85,7 @@ export class Pane {
       this.#show(this.#select.value);
     };
     this.#choices = loadChoices(name);
+    this.#keeping = new Keeping(this.element, name);
     this.#toolbar = new Toolbar(this.element, {
       view: (kind) => this.setView(kind),
       map: (map) => this.#choose({ map }),
@@ -384,6 +387,7 @@ export class Pane {
    */
   tell(sonar, part, clock, nowS, connected, pictureRateHz) {
     this.overlay.setZones(sonar.zones);
+    this.#keeping.tell(sonar);
     this.overlay.tell(nowS);
     const channel = this.#shown();
     const head = channel?.newest?.head;

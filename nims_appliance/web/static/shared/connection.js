@@ -131,7 +131,7 @@
  * @typedef {{name: string, state: string, detail: string, last_error: string}} Part
  */
 
-/** @typedef {{name: string, title: string, link: string, zones: Zone[]}} SonarState */
+/** @typedef {{name: string, title: string, link: string, zones: Zone[], record?: boolean, clips?: boolean}} SonarState */
 
 /**
  * What every page shows all the time; null: no part tells it.
