@@ -5,6 +5,7 @@ import { byId } from "../shared/elements.js";
 import { mountShell } from "../shared/shell.js";
 import { keysOf } from "./keys.js";
 import { columnsFor } from "./layout.js";
+import { Link } from "./link.js";
 import { memoryBudget } from "./moments.js";
 import { Pane } from "./pane.js";
 import { Timeline } from "./timeline.js";
@@ -17,6 +18,7 @@ const TELL_MS = 250;
 
 const panesElement = byId("panes");
 const clock = new ServerClock();
+const link = new Link();
 /** @type {Map<string, Pane>} */
 const panes = new Map();
 const timeline = new Timeline(() => panes.values(), () => panes.forEach((pane) => pane.showMoment(timeline.atS)));
@@ -139,7 +141,10 @@ const connection = new Connection({
   },
   message(message) {
     if (message.type === "state") takeState(message);
-    else if (message.type === "tracks") panes.get(message.sonar)?.takeTracks(message, now());
+    else if (message.type === "tracks") {
+      panes.get(message.sonar)?.takeTracks(message, now());
+      link.follow(message.sonar, message.tracks, panes.get(message.sonar));
+    }
     else if (message.type === "config") panes.forEach((pane) => pane.overlay.settingsChanged());
   },
   picture(picture) {
