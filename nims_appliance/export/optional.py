@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import NimsError
 
-WHEELS = {"h5netcdf": "h5netcdf h5py packaging", "pyarrow": "pyarrow", "pyarrow.parquet": "pyarrow"}
+_NETCDF = "h5netcdf h5py packaging"
+WHEELS = {"h5netcdf": _NETCDF, "h5py": _NETCDF, "pyarrow": "pyarrow", "pyarrow.parquet": "pyarrow"}
 """Package -> the wheels that bring it to a Python that has NumPy."""
 
 

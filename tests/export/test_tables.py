@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,8 @@ def test_what_fails_in_between_leaves_the_older_file(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "old"
 
 
-def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(NimsError, match=r"Parquet needs the Python package pyarrow.*pip download.*plugins pyarrow"):
-        need("pyarrow", "Parquet", Path("/d"))
+@pytest.mark.parametrize("package", ["h5py", "h5netcdf", "pyarrow"])
+def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(NimsError, match=rf"needs the Python package {package}, .*pip download.*/d/plugins .*{package}"):
+        need(package, "this", Path("/d"))
