@@ -14,6 +14,8 @@ FIRST_PINGS = 5
 """Nothing is detected at a range before so many pings of it."""
 MOST_SPREAD, POOLED_PULSES = math.log(30.0), 13
 """Largest ln of the 90 % quantile over the median that is believed; over how many pulse lengths it is pooled."""
+LOCAL_S = 0.5
+"""Memory of how far the surroundings stand out of their past; a school's edge takes seconds to move its own width."""
 ODD_RATIO = 8.0
 """Half of the ranges so far from their mean, and the ping is of another level."""
 
@@ -68,6 +70,8 @@ class RangeBackground:
         self._steady = np.full(count, 0.5)
         """How often a ping was on the same side of the median as the one before."""
         self._was_above = np.zeros(count, dtype=bool)
+        self._excess = np.ones(count)
+        """Mean exceedance of each range over the last moments; 1 for what is usual."""
 
     def ratio(self, power: np.ndarray) -> np.ndarray:
         """Return power over the mean of noise with such a median; 0 where no power has come yet."""
@@ -81,6 +85,14 @@ class RangeBackground:
 
     def exceedance(self, power: np.ndarray) -> np.ndarray:
         """Return -ln of the probability that what is usual reaches the power; 0 where too little is known.
+
+        What has come to stay around a range, as the edge of a school, only ever raises what is usual: the median over
+        neighbouring ranges, which one animal does not change.
+        """
+        return self._of_past(power) / np.maximum(_pooled(self._excess, self._pulse_samples), 1.0)
+
+    def _of_past(self, power: np.ndarray) -> np.ndarray:
+        """Return the exceedance over the past of each range alone.
 
         The median of n pings is itself uncertain, as the mean of a cell-averaging CFAR, whose correction this is.
         """
@@ -113,6 +125,9 @@ class RangeBackground:
             usual_s = self._interval_s or interval_s
             self._interval_s = usual_s + 0.1 * (min(max(interval_s, usual_s / 2.0), usual_s * 2.0) - usual_s)
         memory_pings = self._memory_s / self._interval_s if self._interval_s else FEW_PINGS
+        known_before = self._pings >= FIRST_PINGS
+        fading = -math.expm1(-(self._interval_s or LOCAL_S) / LOCAL_S)
+        self._excess += known_before * fading * (self._of_past(power) - self._excess)
         level = np.log(np.maximum(power, 1e-300))
         new = (self._pings == 0) & (power > 0.0)
         self._median[new], self._upper[new] = level[new], level[new] + math.log(math.log(10.0) / math.log(2.0))

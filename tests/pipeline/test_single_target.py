@@ -169,6 +169,26 @@ def test_exceedance_knows_heavy_tails() -> None:
     assert 0.5 < (found > 4.0).mean() / math.exp(-4.0) < 1.5
 
 
+def test_the_edge_of_a_school_that_moves_in_is_no_targets_and_animals_elsewhere_are() -> None:
+    rng = np.random.default_rng(5)
+    background = RangeBackground(memory_s=30.0)
+    frame, school, animal = make_frame(0), slice(400, 520), slice(200, 204)
+    high, seen = 0, []
+    for number in range(300):
+        power = rng.exponential(size=SAMPLES)
+        if number >= 200:
+            power[school] *= 10.0  # 10 dB, for 5 s of 20 Hz
+            power[animal] += 60.0
+        background.fit(frame)
+        exceedance = background.exceedance(power)
+        if number >= 220:
+            high += np.count_nonzero(exceedance[school] > 9.0)
+            seen.append(exceedance[animal].max())
+        background.update(power, number / 20)
+    assert high / 80 < 1.0, "echoes a ping of 120 samples; without the surroundings there are 7"
+    assert min(seen) > 12.0
+
+
 def test_echoes_that_last_over_pings_prove_less() -> None:
     """Ten samples in a row of a slow wall are the news of one; those of noise are ten."""
     rng = np.random.default_rng(4)
