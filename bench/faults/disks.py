@@ -161,7 +161,7 @@ def _disk(mount_point: Path, kind: str) -> Iterator[tuple[Path, bool]]:
     if kind == "ext4":
         with image.open("wb") as file:
             file.truncate(DISK_MB * 10**6)
-        commands: list[list] = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mount_point]]
+        commands: list[list[str | Path]] = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mount_point]]
     else:
         commands = [["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "nims-faults", mount_point]]
     made = (

@@ -128,11 +128,12 @@ def run(report: Report, folder: Path, command: list[str]) -> list[str]:
             ended = {number for number, moment_s in listener.told().ended.items() if moment_s < back_s}
             meanwhile = sum(away_s < listener.told().ended[number] < back_s for number in ended)
             report.add(GROUP, "tracks that ended while both were away", meanwhile, "", note=f"{AWAY_S:.0f} s")
-            for name, peer in (("webhook", hook), ("MQTT broker", broker)):
-                if peer is None:
+            named: tuple[tuple[str, Hook | Broker | None], ...] = (("webhook", hook), ("MQTT broker", broker))
+            for name, side in named:
+                if side is None:
                     continue
-                wait_until(lambda peer=peer: ended <= peer.tracks, BACK_S)  # type: ignore[misc]
-                lost = len(ended - peer.tracks)
+                wait_until(lambda side=side: ended <= side.tracks, BACK_S)  # type: ignore[misc]
+                lost = len(ended - side.tracks)
                 note = f"of {len(ended)}; after {time.monotonic() - back_s:.0f} s"
                 report.add(GROUP, f"{name}: tracks that it was never told of", lost, "", note=note)
                 failures += [f"{name}: {lost} of {len(ended)} messages did not arrive"] if lost else []
