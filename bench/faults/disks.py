@@ -165,7 +165,9 @@ def _disk(mount_point: Path, kind: str) -> Iterator[tuple[Path, bool]]:
     else:
         commands = [["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "nims-faults", mount_point]]
     made = (
-        os.geteuid() == 0 and kind != "" and all(subprocess.run(line, check=False).returncode == 0 for line in commands)
+        os.geteuid() == 0
+        and kind != ""
+        and all(subprocess.run([*map(str, line)], check=False).returncode == 0 for line in commands)
     )
     try:
         yield mount_point, made
