@@ -161,13 +161,14 @@ def _disk(mount_point: Path, kind: str) -> Iterator[tuple[Path, bool]]:
     if kind == "ext4":
         with image.open("wb") as file:
             file.truncate(DISK_MB * 10**6)
-        commands: list[list[str | Path]] = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, mount_point]]
+        commands: list[list[str]] = [
+            ["mkfs.ext4", "-q", str(image)],
+            ["mount", "-o", "loop", str(image), str(mount_point)],
+        ]
     else:
-        commands = [["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "nims-faults", mount_point]]
+        commands = [["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "nims-faults", str(mount_point)]]
     made = (
-        os.geteuid() == 0
-        and kind != ""
-        and all(subprocess.run([*map(str, line)], check=False).returncode == 0 for line in commands)
+        os.geteuid() == 0 and kind != "" and all(subprocess.run(line, check=False).returncode == 0 for line in commands)
     )
     try:
         yield mount_point, made
