@@ -138,7 +138,7 @@ def _full(data: Path) -> tuple[Callable[[], object], Callable[[], object]]:
 
 def _read_only(data: Path) -> tuple[Callable[[], object], Callable[[], object]]:
     # What ext4 does after an error of the disk: it takes nothing any more, also in open files.
-    abort = ["mount", "-o", "remount,abort", data.parent]
+    abort = ["mount", "-o", "remount,abort", str(data.parent)]
     return lambda: subprocess.run(abort, check=True), lambda: None
 
 
