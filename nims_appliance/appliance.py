@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import socket
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +19,7 @@ from .listening import bind, interface_addresses, network_urls, opened, url
 from .navigation.receive import receive_navigation
 from .output import Output, run_output
 from .outputs.track_server import TrackServer
+from .signals import stop_on_signals
 from .sonars import run_sonars
 from .storage import Storage
 from .supervisor import Child
@@ -36,8 +34,6 @@ log = logging.getLogger(__name__)
 
 STOP_S = 2.5
 """From the wish to stop until everything that has not ended by itself is cancelled."""
-FORCE_S = 3.0
-"""... and until the process ends in any case: a worker thread cannot be cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ async def run_appliance(
     health, config, results = context.health, context.config, context.results
     web = opened(config.current.web, users=bool(context.access.content.users))
     tls = await trio.to_thread.run_sync(make_tls, web, context.data, own_names(), interface_addresses())
-    scheme = "https" if tls else "http"
     async with contextlib.AsyncExitStack() as stack:
         web_sockets = [stack.enter_context(sock) for sock in bind(web, "web")]
         track_sockets = [stack.enter_context(sock) for sock in bind(config.current.tracks, "tracks")]
@@ -83,7 +78,7 @@ async def run_appliance(
 
         start("storage", Storage(context, health.part("storage")).run)
         if handle_signals:
-            await nursery.start(_stop_on_signals, context)
+            await nursery.start(stop_on_signals, context.stopping)
         archiving = start("archive", partial(archive.run, results, context.metrics))
         start("journal", partial(keep_journal, context, archive))
         start("alarms", partial(watch_alarms, context))
@@ -97,14 +92,7 @@ async def run_appliance(
         sonars = start("sonars", partial(run_sonars, context))
         start("clock", Vitals(context.data, health, lambda: context.sonars).run)
         start("watchdog", partial(keep_watchdog, context))
-        task_status.started(
-            Addresses(
-                tuple(url(scheme, sock) for sock in web_sockets),
-                tuple(dict.fromkeys(address for sock in web_sockets for address in network_urls(scheme, sock))),
-                tuple(url("tcp", sock) for sock in track_sockets),
-                tls.fingerprint if tls else "",
-            )
-        )
+        task_status.started(_addresses(web_sockets, track_sockets, tls))
         notify("READY=1")
 
         await context.stopping.wait()
@@ -116,6 +104,16 @@ async def run_appliance(
             context.metrics.close()
             await archiving.ended.wait()  # ... and written
         nursery.cancel_scope.cancel()
+
+
+def _addresses(web: list[socket.socket], tracks: list[socket.socket], tls: Tls | None) -> Addresses:
+    scheme = "https" if tls else "http"
+    return Addresses(
+        tuple(url(scheme, sock) for sock in web),
+        tuple(dict.fromkeys(address for sock in web for address in network_urls(scheme, sock))),
+        tuple(url("tcp", sock) for sock in tracks),
+        tls.fingerprint if tls else "",
+    )
 
 
 async def _serve_web(context: Context, sockets: list[socket.socket], tls: Tls | None) -> None:
@@ -139,25 +137,3 @@ def _tell_configuration(context: Context) -> None:
         part.set("failed", "safe mode: no sonar runs until the configuration is corrected")
     else:
         part.set("running", f"{len(config.current.sonars)} sonars")
-
-
-async def _stop_on_signals(context: Context, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    wanted = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal was closed; nohup has it ignored
-        wanted.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*wanted) as signals:
-        task_status.started()
-        async for number in signals:
-            if context.stopping.is_set() and number == signal.SIGINT:
-                os._exit(130)
-            if not context.stopping.is_set():
-                log.info("%s: stopping", signal.Signals(number).name)
-                timer = threading.Timer(FORCE_S, _force)
-                timer.daemon = True
-                timer.start()
-                context.stopping.set()
-
-
-def _force() -> None:
-    log.error("a part did not stop within %.0f s: ending without it", FORCE_S)
-    os._exit(1)

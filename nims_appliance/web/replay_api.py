@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest, Conflict, NotFound
 
+from ..times import parse_time
 from .auth import current, needs
 from .bodies import json_answer, read_json
 
@@ -77,9 +77,8 @@ def _moment(value: Any) -> float:
     if seconds is not None:
         return seconds
     try:
-        moment = datetime.fromisoformat(value)
+        return parse_time(value)
     except (ValueError, TypeError):
         raise BadRequest(
             f"time: expected seconds since 1970 or a time as 2026-11-22T01:36:45Z, got {value!r:.80}"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
