@@ -15,7 +15,7 @@ from pathlib import Path
 from .config.store import ConfigStore
 from .data_folder import holder_of, prepare_data
 from .errors import NimsError
-from .listening import bind
+from .listening import bind, opened
 from .plugin_host.host import PluginHost
 from .settings import TrackServerSettings, WebSettings
 
@@ -49,7 +49,9 @@ def examine(data: Path, plugins: PluginHost, config: ConfigStore) -> list[Findin
     if holder:
         findings.append(Finding("appliance", "ok", f"runs on this data folder, as process {holder}; it has the ports"))
     else:
-        findings += [check_port("web", config.current.web), check_port("tracks", config.current.tracks)]
+        # users: the first start makes one
+        web = opened(config.current.web, users=True)
+        findings += [check_port("web", web), check_port("tracks", config.current.tracks)]
     findings += check_plugins(plugins)
     findings += check_config(config)
     return findings

@@ -99,8 +99,13 @@ def test_running_appliance_is_seen_and_its_ports_are_not_missed(tmp_path):
 def test_port_in_use():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert doctor.check_port("web", WebSettings(port=port)).level == "fail"
-    assert doctor.check_port("web", WebSettings(port=port)).level == "ok"
+        assert doctor.check_port("web", WebSettings(host="127.0.0.1", port=port)).level == "fail"
+    assert doctor.check_port("web", WebSettings(host="127.0.0.1", port=port)).level == "ok"
+
+
+def test_the_address_that_is_chosen_by_itself_is_tried(tmp_path):
+    (tmp_path / "config.yaml").write_text("web: {port: 0}\n")
+    assert examine(tmp_path)["web.port"].level == "ok"
 
 
 def test_wrong_python(monkeypatch):

@@ -131,7 +131,8 @@ async def test_sonars_come_and_go(tmp_path: Path) -> None:
         while "new" in context.sonars:
             await trio.sleep(0.01)
         assert frames.closed, "viewers are told"
-        assert [part["name"] for part in context.health.snapshot()["parts"]] == ["sonar sonar0", "sonars"]
+        parts = {part["name"] for part in context.health.snapshot()["parts"]}
+        assert parts == {"sonar sonar0", "recorder sonar0", "clips sonar0", "sonars"}
         assert devices[0].connections == 1
 
 
