@@ -82,6 +82,7 @@ PART_METRICS = {
     "lost_events": Metric("nims_archive_lost_events_total", "counter", "Events that could not be written."),
     "removed_files": Metric("nims_storage_removed_files_total", "counter", "Recordings and clips that made room."),
     "removed_bytes": Metric("nims_storage_removed_bytes_total", "counter", "Room that they made."),
+    "removed_rows": Metric("nims_storage_removed_rows_total", "counter", "Rows of the archive that had grown too old."),
     "clips": Metric("nims_storage_clips", "gauge", "Clips of events that are kept."),
     "watched": Metric("nims_alarms", "gauge", "Alarms that are watched."),
     "raised": Metric("nims_alarms_raised", "gauge", "Alarms that are raised."),

@@ -49,6 +49,7 @@ def test_the_last_hour_is_charted_and_goes_on_live(context, filled, serving, ope
     with serving(context) as server:
         page = open_page(f"{server.url}charts", 1300, 800)
         expect(page.locator(".chart[data-quantity=sv_db] .readout")).to_have_text("−60.0 dB re 1 m⁻¹")
+        page.wait_for_load_state("networkidle")
         server.call(context.metrics.publish, make_bin(end_s + 5, -47.25, layers=3))
         expect(page.locator(".chart[data-quantity=sv_db] .value")).to_have_text("−47.3")
         expect(page.locator(".chart[data-quantity=layers] .value")).to_have_text("3")

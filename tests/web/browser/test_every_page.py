@@ -26,7 +26,10 @@ def open_path(context: Context, users, serving, open_page, blobs_frame) -> Itera
 
         def open_path(path: str, *size: int, palette: str = "dusk", **options: object) -> Page:
             page = open_page(server.url + path[1:], *size, user="" if path == "/login" else "ada", **options)
-            page.evaluate("(name) => { document.documentElement.dataset.palette = name; }", palette)
+            # as another tab tells it, so that what is drawn on canvases follows
+            page.evaluate(
+                "(newValue) => dispatchEvent(new StorageEvent('storage', { key: 'nims.palette', newValue }))", palette
+            )
             if path != "/login":
                 page.wait_for_selector("#connection[data-state=live]", state="attached")
             page.wait_for_timeout(300)  # what is loaded after that

@@ -208,6 +208,7 @@ def test_keys_alone_measure_and_a_card_fits_a_phone(context: Context, serving, l
             places.append([float(value) for value in re.search(r"x (-?[\d.]+) +y (-?[\d.]+) m", text).groups()])  # type: ignore[union-attr]
         expect(page.locator(".measure")).to_have_attribute("aria-pressed", "true")
         (x0, y0), (x1, y1) = places
+        expect(page.locator(".measured")).to_have_text(re.compile(r"m +[−-]?\d+°"))
         told = page.locator(".measured").inner_text().replace("−", "-")
         metres, degrees = re.match(r"([\d.]+) m +(-?\d+)°", told).groups()  # type: ignore[union-attr]
         assert x1 < x0

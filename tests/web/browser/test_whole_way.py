@@ -218,3 +218,6 @@ def test_a_setting_saved_in_a_page_changes_the_pipeline(
 
         eventually(settings, nothing_is_detected, 100)
         expect(live.locator("[data-is=tracks]")).to_have_text("0", timeout=15_000)
+        # What they ask for just now must not meet an appliance that is gone.
+        settings.close()
+        live.close()
