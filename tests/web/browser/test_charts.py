@@ -55,7 +55,6 @@ def test_the_last_hour_is_charted_and_goes_on_live(context, filled, serving, ope
         expect(page.locator(".chart[data-quantity=layers] .value")).to_have_text("3")
         # A recording that begins again changes nothing that is shown.
         server.call(context.metrics.publish, make_bin(end_s - 100, -10.0))
-        server.call(context.metrics.publish, make_bin(end_s + 10, -48.0, sonar_id="other"))
         page.wait_for_timeout(300)
         assert readout(page, "sv_db").startswith("−47.3")
 
