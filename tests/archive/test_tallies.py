@@ -63,7 +63,8 @@ def write(tmp_path: Path):
         assert await archive._write()
         return archive.reader
 
-    return write
+    yield write
+    archive._close()
 
 
 def at_hour(make_track, number: int, hour: float, **changes):

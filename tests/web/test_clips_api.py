@@ -212,6 +212,7 @@ async def test_clips_come_with_their_tracks(context: Context, asking, add_clip) 
     for number in (1, 2):
         archive._tracks.put(("pen", make_track(number)))
     assert await archive._write()
+    archive._close()
     async with asking() as client:
         told = (await client.get(f"/api/v1/clips/{clip.name}")).json()
         assert told["tracks"] == [str(2**60 + 1), str(2**60 + 7)]

@@ -56,6 +56,7 @@ async def test_secrets_reach_nobody(secretive: Context, serve, connect, operator
                 assert answer.json()["changes"]["outputs.secretive.phrase"] == MASK
             await trio.testing.wait_all_tasks_blocked()
             await archive._write()
+            archive._close()
             for path in (
                 "/api/v1/config",
                 "/api/v1/config/history",
