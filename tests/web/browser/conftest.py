@@ -36,20 +36,17 @@ FLAGS = [
 ]
 TIMEOUT_MS = 15_000
 PASSWORD = "a long password for tests"
-EXPECTED_ERRORS = (
-    "ERR_CONNECTION_REFUSED",
-    "ERR_CONNECTION_RESET",
-    "Failed to fetch",
-    "before receiving a handshake response",
-    "status of 400",
-    "status of 401",
-    "status of 403",
-)
-"""The browser itself reports a lost connection and a refused request; at the end of a test the server goes first."""
+EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED", "status of 400", "status of 401", "status of 403")
+"""The browser itself reports a lost connection and a refused request."""
+ERRORS_OF_THE_END = ("ERR_CONNECTION_RESET", "Failed to fetch", "before receiving a handshake response")
+"""What a page asks for while the server stops under it; no error only then."""
 
 
 class Running:
     """The web server in a thread of its own, because the browser is driven from this one."""
+
+    stopped = False
+    """Whether one has stopped in this test."""
 
     def __init__(self, context: Context, port: int = 0) -> None:
         self.context = context
@@ -75,6 +72,7 @@ class Running:
         return trio.from_thread.run_sync(partial(function, *args), trio_token=self._token)
 
     def __exit__(self, *_: object) -> None:
+        Running.stopped = True
         self.call(self.context.stopping.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
@@ -127,6 +125,11 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """
     errors: list[str] = []
     windows = []
+    Running.stopped = False
+
+    def report(error: str) -> None:
+        if not (Running.stopped and any(known in error for known in ERRORS_OF_THE_END)):
+            errors.append(error)
 
     def open_page(url: str, width: int = 640, height: int = 480, *, user: str = "", **options: Any) -> Page:
         window = browser.new_context(viewport={"width": width, "height": height}, **options)
@@ -138,8 +141,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
             assert answer.ok, answer.text()
         page = window.new_page()
         page.set_default_timeout(TIMEOUT_MS)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: report(str(error)))
+        page.on("console", lambda message: report(message.text) if message.type == "error" else None)
         page.goto(url)
         return page
 

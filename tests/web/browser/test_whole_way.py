@@ -194,7 +194,7 @@ def test_tracks_are_drawn_where_the_animals_of_the_simulator_are(
 
 
 def test_a_setting_saved_in_a_page_changes_the_pipeline(
-    context: Context, sonar: SimulatedSonar, users, open_page, eventually
+    context: Context, sonar: SimulatedSonar, users, open_page, eventually, serving
 ) -> None:
     key = "sonars.pen.detector.min_range_m"
     with WholeAppliance(context) as appliance:
@@ -218,6 +218,4 @@ def test_a_setting_saved_in_a_page_changes_the_pipeline(
 
         eventually(settings, nothing_is_detected, 100)
         expect(live.locator("[data-is=tracks]")).to_have_text("0", timeout=15_000)
-        # What they ask for just now must not meet an appliance that is gone.
-        settings.close()
-        live.close()
+        serving.stopped = True  # what the pages ask for just now may meet an appliance that is gone
