@@ -67,32 +67,47 @@ class Analysis:
         self._choice = ChannelChoice(settings.channel)
         self._failures_in_row = 0
         self._last: Frame | None = None
+        self._unsettled = False
 
     def wants(self, frame: Frame) -> bool:
         """Whether `process` should see the frame; cheap."""
         return self._choice.wants(frame)
 
     def process(self, frame: Frame) -> PingResult | None:
-        """Return what is in the ping, None when the chain raised."""
+        """Return what is in the ping, None when the chain raised. `settle` is called for it where nobody has."""
+        self.settle()
         try:
             result = self._chain.process(frame)
-            if self._classifiers:
-                self._chain.name_next(self._classified_one)
+            self._unsettled = True
         except Exception as error:  # noqa: BLE001 - logged there; a defect must not end the sonar
             self._failed(frame, error)
             return None
-        self._failures_in_row = 0
         self._last = frame
         self.detections += len(result.detections)
         if result.ended:
             result = dataclasses.replace(result, ended=self._classified(result.ended))
         return result
 
+    def settle(self) -> None:
+        """Do what the last ping has left to do: best while its result is on its way and the next has not come."""
+        if not self._unsettled:
+            return
+        self._unsettled = False
+        try:
+            self._chain.settle()
+            if self._classifiers:
+                self._chain.name_next(self._classified_one)
+        except Exception as error:  # noqa: BLE001 - logged there; a defect must not end the sonar
+            self._failed(self._last, error)
+        else:
+            self._failures_in_row = 0
+
     def finish(self) -> PingResult | None:
         """End all tracks; return those that were alive as a final result, None where there were none.
 
         The analysis goes on with a new chain if it is used again.
         """
+        self.settle()
         chain, frame = self._chain, self._last
         self._chain, self._last = self._make(self._settings), None
         try:

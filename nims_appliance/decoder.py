@@ -38,6 +38,9 @@ class Decoded:
     frames: list[Frame] = field(default_factory=list)
     send: bytes = b""
     """Bytes to send to the sonar now (control messages, answers)."""
+    ahead: int = 0
+    """Size of the unfinished packet at the front, if what has come of it is decoded already: the link makes room for
+    all of it, and calls again as soon as `need` bytes are there. 0: nothing is decoded ahead."""
 
 
 @dataclass(slots=True)

@@ -73,11 +73,25 @@ class PacketFormat(PacketHead, Protocol):
 
 
 class StreamFramer:
-    """Finds the packets of one stream."""
+    """Finds the packets of one stream.
 
-    def __init__(self, packets: PacketFormat, statistics: DecoderStatistics) -> None:
+    Args:
+      packets: the format.
+      statistics: counts what is skipped and rejected.
+      ahead: shown what has come of a packet whose end is still to come, and the size of that packet; may decode it.
+        Returns how many bytes of the packet it needs for its next step; its size where there is nothing more to do
+        before. `take` is told nothing of it, and the packet may still be rejected.
+    """
+
+    def __init__(
+        self,
+        packets: PacketFormat,
+        statistics: DecoderStatistics,
+        ahead: Callable[[memoryview, int], int] | None = None,
+    ) -> None:
         self._packets = packets
         self._statistics = statistics
+        self._ahead = ahead
         self.restart()
 
     def restart(self) -> None:
@@ -107,6 +121,8 @@ class StreamFramer:
                 size = packets.packet_bytes(view[at:], not self._lost and not self._tail)
                 if size > len(view) - at:
                     answer.need = size
+                    if self._ahead and len(view) - at >= packets.head_bytes:
+                        answer.need, answer.ahead = self._ahead(view[at:], size), size
                     break
                 packet = view[at : at + size]
                 if packets.is_sure and not packets.proves_end:

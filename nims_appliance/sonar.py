@@ -40,6 +40,8 @@ QUEUED_FRAMES = 32
 """Frames that may wait for the analysis: 0.8 s at 40 Hz, 50 MB at 256 x 1500."""
 TRACKS_FIRST_S = 0.05
 """So long pictures and metrics wait for the tracks of their ping: they take processor and interpreter from them."""
+ROUNDS_TO_SEND = 3
+"""Rounds of the scheduler in which a result becomes a message, and this is sent, before other work begins."""
 KEPT_COLUMNS_S = 180.0
 KEPT_COLUMNS = 2048
 """Of an echogram, for viewers that come late: 180 s of it, at most 3 MB."""
@@ -193,7 +195,11 @@ class SonarRunner:
                     else:
                         self._publish(result)
                         self._latencies_s.append(now().monotonic_s - frame.received_monotonic_s)
+                        for _ in range(ROUNDS_TO_SEND):
+                            await trio.lowlevel.checkpoint()
                 self._mark_analysed(frame.frame_number)
+                if not frames.queued:
+                    await trio.to_thread.run_sync(self._analysis.settle)
         finally:
             self._mark_analysed(math.inf)
             self._publish(self._analysis.finish())

@@ -129,6 +129,9 @@ class QuietChain:
     def update(self, frame, detections):
         return [], []
 
+    def settle(self):
+        pass
+
     def describe_next(self):
         return None
 

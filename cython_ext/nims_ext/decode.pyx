@@ -120,15 +120,15 @@ cdef extern from *:
         }
     }
 
-    static long nims_power(const unsigned char *wire, long line_bytes, long element_bytes, long lines, long elements,
-                           int element, int law, float scale, float shift, const float *line_factor,
-                           int beam_major, int flip, float *out, float *samples)
+    static long nims_power(const unsigned char *wire, long line_bytes, long element_bytes, long lines, long from,
+                           long to, long elements, int element, int law, float scale, float shift,
+                           const float *line_factor, int beam_major, int flip, float *out, float *samples)
     {
         float re[NIMS_LINES * NIMS_ELEMENTS], im[NIMS_LINES * NIMS_ELEMENTS], power[NIMS_LINES * NIMS_ELEMENTS];
         const long beams = beam_major ? lines : elements, step = flip ? -1 : 1;
         long bad = 0;
-        for (long line = 0; line < lines; line += NIMS_LINES) {
-            const long some = lines - line < NIMS_LINES ? lines - line : NIMS_LINES;
+        for (long line = from; line < to; line += NIMS_LINES) {
+            const long some = to - line < NIMS_LINES ? to - line : NIMS_LINES;
             for (long first = 0; first < elements; first += NIMS_ELEMENTS) {
                 const long n = elements - first < NIMS_ELEMENTS ? elements - first : NIMS_ELEMENTS;
                 for (long i = 0; i < some; i++)
@@ -159,8 +159,9 @@ cdef extern from *:
     """
     int NIMS_AMPLITUDE, NIMS_POWER, NIMS_DECIBEL
     int NIMS_U8, NIMS_I8, NIMS_U16, NIMS_I16, NIMS_U24, NIMS_U32, NIMS_I32, NIMS_F32, NIMS_CI16, NIMS_CF32
-    long nims_power(const unsigned char *wire, long line_bytes, long element_bytes, long lines, long elements,
-                    int element, int law, float scale, float shift, const float *line_factor,
+    int NIMS_LINES
+    long nims_power(const unsigned char *wire, long line_bytes, long element_bytes, long lines, long from_, long to,
+                    long elements, int element, int law, float scale, float shift, const float *line_factor,
                     int beam_major, int flip, float *out, float *samples) nogil
 
 cdef extern from "string.h" nogil:
@@ -174,6 +175,9 @@ _ELEMENTS = {
     "u8": (NIMS_U8, 1), "i8": (NIMS_I8, 1), "u16": (NIMS_U16, 2), "i16": (NIMS_I16, 2), "u24": (NIMS_U24, 3),
     "u32": (NIMS_U32, 4), "i32": (NIMS_I32, 4), "f32": (NIMS_F32, 4), "ci16": (NIMS_CI16, 4), "cf32": (NIMS_CF32, 8),
 }
+TILE_LINES = NIMS_LINES
+"""So many lines are decoded together: part of a packet is best a multiple of them."""
+
 ELEMENT_BYTES = {name: size for name, (_, size) in _ELEMENTS.items()}
 """Bytes of one sample by element type; ci16 and cf32 are complex, real part first."""
 
@@ -184,14 +188,16 @@ LAWS = tuple(_LAWS)
 
 def to_intensity(const unsigned char[::1] wire, float[:, ::1] intensity, *, Py_ssize_t offset, Py_ssize_t line_bytes,
                  str element, str law="amplitude", double scale=1.0, double shift=0.0, bint beam_major=False,
-                 bint flip=False, const float[::1] line_factor=None, samples=None):
+                 bint flip=False, const float[::1] line_factor=None, samples=None, Py_ssize_t first=0,
+                 Py_ssize_t last=-1):
     """Fill `intensity`, float32 (samples, beams), from the samples of a packet; return how many were no numbers >= 0.
 
     A line is what lies together in the packet: one beam if `beam_major`, else one range. Line i starts at
     ``offset + i * line_bytes``. Each element is read as ``raw * scale + shift`` (complex: ``raw * scale``), made
     power-like by `law`, and multiplied by `line_factor` (lines,) if given. NaN, infinite and negative powers become 0
     and are counted. `flip` reverses the order of the beams. `samples`, complex64 like `intensity`, is filled too if
-    given; only complex elements have them.
+    given; only complex elements have them. Only the lines `first` to `last` (behind the last one; -1: all) are read, and
+    only what they fill is written: a packet can be decoded while the rest of it is on its way.
 
     Raises:
       ValueError: the lines reach beyond the packet, or the arrays do not fit each other.
@@ -208,11 +214,15 @@ def to_intensity(const unsigned char[::1] wire, float[:, ::1] intensity, *, Py_s
     cdef long bad
     if lines < 1 or elements < 1:
         raise ValueError(f"expected at least one sample and beam, got ({intensity.shape[0]}, {intensity.shape[1]})")
+    if last < 0:
+        last = lines
+    if not 0 <= first < last <= lines:
+        raise ValueError(f"expected some of {lines} lines, got {first} to {last}")
     if offset < 0 or line_bytes < elements * element_bytes or \
             offset > wire.shape[0] - elements * element_bytes or \
-            (lines - 1) > (wire.shape[0] - elements * element_bytes - offset) // line_bytes:
+            (last - 1) > (wire.shape[0] - elements * element_bytes - offset) // line_bytes:
         raise ValueError(
-            f"{lines} lines of {line_bytes} bytes from byte {offset} do not fit a packet of {wire.shape[0]} bytes"
+            f"{last} lines of {line_bytes} bytes from byte {offset} do not fit a packet of {wire.shape[0]} bytes"
         )
     if samples is not None:
         if element not in ("ci16", "cf32") or samples.dtype != np.complex64 or \
@@ -225,8 +235,8 @@ def to_intensity(const unsigned char[::1] wire, float[:, ::1] intensity, *, Py_s
             raise ValueError(f"line_factor: expected {lines} values, got {line_factor.shape[0]}")
         factor = &line_factor[0]
     with nogil:
-        bad = nims_power(&wire[offset], line_bytes, element_bytes, lines, elements, element_code, law_code, scale_f,
-                         shift_f, factor, beam_major, flip, &intensity[0, 0], pairs_start)
+        bad = nims_power(&wire[offset], line_bytes, element_bytes, lines, first, last, elements, element_code,
+                         law_code, scale_f, shift_f, factor, beam_major, flip, &intensity[0, 0], pairs_start)
     return bad
 
 

@@ -115,15 +115,19 @@ class StreamConnection:
         self._chunk_bytes = chunk_bytes
         self._clock = clock
 
-    async def fill(self, need: int) -> bool:
+    async def fill(self, need: int, *, room: int = 0) -> bool:
         """Wait until the buffer holds `need` bytes, or at least one more than now; False at the end of the stream.
+
+        Args:
+          need: without so many bytes nothing can be decoded.
+          room: of so many bytes, where that is more, all that have come are taken.
 
         Raises:
           LinkError: the connection was lost.
         """
         wanted = max(need, len(self.buffer) + 1)
         while len(self.buffer) < wanted:
-            count = await self._receive(self.buffer.room(wanted, self._chunk_bytes))
+            count = await self._receive(self.buffer.room(max(wanted, room), self._chunk_bytes))
             if count == 0:
                 return False
             self.arrival = self._clock()

@@ -1,7 +1,8 @@
 """Chain: one sonar's way from a frame to tracks, composed of a detector and a tracker.
 
-`process` is one call per ping, made in a worker thread. It is the whole of the per-ping work on samples, so that the
-appliance and the batch command share it.
+`process` and then `settle` are called once per ping, in a worker thread. They are the whole of the per-ping work on
+samples, so that the appliance and the batch command share it. All that can wait until the tracks of the ping have been
+handed on is done in `settle`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class Chain:
             ended=tuple(ended),
             notes=tuple(self._detector.notes()),
         )
+
+    def settle(self) -> None:
+        """Do what the ping leaves to do."""
+        self._detector.settle()
+        self._tracker.settle()
 
     def name_next(self, classify: Callable[[TrackSummary], TrackSummary]) -> None:
         """Let `classify` label one living track that has not been looked at for a second, if there is one."""

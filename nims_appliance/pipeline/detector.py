@@ -12,6 +12,7 @@ smoothing the intensity with it gains nothing and loses resolution.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from nims_ext.detect import find_peaks
@@ -41,6 +42,17 @@ USUAL_INTERVAL_S = 0.1
 """Stands in for the time between pings before two have come from a sonar that does not tell."""
 
 
+@dataclass(slots=True)
+class _Lesson:
+    """What a ping teaches."""
+
+    interval_s: float
+    heights: np.ndarray | None = None
+    """Of all its peaks; None: nothing was looked for."""
+    low: float = 0.0
+    """What they had to exceed."""
+
+
 class AdaptiveDetector:
     """Detects what stands out of its own past and surroundings, at a stated rate of false alarms."""
 
@@ -54,6 +66,7 @@ class AdaptiveDetector:
         self._time_s = math.nan
         self._interval_s = math.nan
         self._last_probes: np.ndarray | None = None
+        self._lesson: _Lesson | None = None
         self._notes: list[str] = []
 
     def notes(self) -> list[str]:
@@ -61,8 +74,20 @@ class AdaptiveDetector:
         notes, self._notes = self._notes, []
         return notes
 
+    def settle(self) -> None:
+        """Learn the point spread and the tail of the noise from the last ping."""
+        lesson, self._lesson = self._lesson, None
+        if lesson is None:
+            return
+        ratio = self._background.ratio
+        self._spread.learn(ratio, lesson.interval_s)
+        if lesson.heights is not None:
+            self._tail.learn_spread(self._background.probes(ratio), lesson.interval_s)
+            self._tail.learn(lesson.heights, lesson.low, lesson.interval_s)
+
     def detect(self, frame: Frame) -> np.ndarray:
         """Return the detections of the ping and weaker candidates, dtype DETECTION, nearest first."""
+        self.settle()
         none = np.zeros(0, DETECTION)
         if self._geometry is None or not self._geometry.fits(frame):
             self._start(frame)
@@ -83,7 +108,7 @@ class AdaptiveDetector:
         self._background.update(frame.intensity, interval_s, threshold if sure else math.inf)
         if self._background.gain_db:
             self._notes.append(f"gain changed by {self._background.gain_db:+.1f} dB")
-        self._spread.learn(self._background.ratio, interval_s)
+        self._lesson = lesson = _Lesson(interval_s)
         # an error of the background is the same in every ping, and would be followed like an animal at rest
         if not sure:
             return none
@@ -94,8 +119,7 @@ class AdaptiveDetector:
         peaks, more = find_peaks(
             self._background.ratio, self._background.scale, *self._background.block, low, *self._spread.reach()
         )
-        self._tail.learn_spread(self._background.probes(self._background.ratio), interval_s)
-        self._tail.learn(peaks["value"], low, interval_s)
+        lesson.heights, lesson.low = peaks["value"], low
         lobes = side_lobes.of_stronger(
             peaks, frame.intensity, frame.bearing_rad, frame.beam_width_rad, self._spread.reach()[0], low
         )
@@ -125,7 +149,7 @@ class AdaptiveDetector:
         self._spread = PointSpread(*self._geometry.point_spread())
         self._background.reset(frame.intensity.shape, (self._spread.samples, self._spread.beams))
         self._tail = TailModel(frame.intensity.size, (self._spread.samples, self._spread.beams))
-        self._last_probes = None
+        self._last_probes = self._lesson = None
 
     def _elapsed(self, frame: Frame) -> float:
         """Return the time since the last ping, as far as it can be believed; the usual interval otherwise."""
@@ -151,6 +175,10 @@ class FrameDetector:
         """Return the detections of the ping, dtype DETECTION."""
         self._last = self._split_beam if frame.is_split_beam else self._imaging
         return self._last.detect(frame)
+
+    def settle(self) -> None:
+        """Learn what the last ping teaches."""
+        self._last.settle()
 
     def notes(self) -> list[str]:
         """Return and forget what happened in the last ping."""

@@ -34,6 +34,8 @@ class LegacyDetector:
         self._zones = Zones(settings.zones)
         self._geometry: Geometry | None = None
         self._window: list[np.ndarray] = []
+        self._lesson: tuple[np.ndarray, int] | None = None
+        """Amplitudes of the last ping, and how many pings the window holds; None once they are in it."""
         self._notes: list[str] = []
 
     def notes(self) -> list[str]:
@@ -43,6 +45,7 @@ class LegacyDetector:
 
     def detect(self, frame: Frame) -> np.ndarray:
         """Return the groups of detected cells, dtype DETECTION, with centroids weighted by intensity."""
+        self.settle()
         if self._geometry is None or not self._geometry.fits(frame):
             if self._geometry is not None:
                 self._notes.append("geometry changed")
@@ -54,7 +57,7 @@ class LegacyDetector:
         interval_s = frame.ping_interval_s if frame.ping_interval_s > 0 else USUAL_INTERVAL_S
         pings = min(max(2, round(self._settings.background_s / interval_s)), MOST_PINGS)
         deviation = self._deviation(amplitude) if len(self._window) >= pings else None
-        self._learn(amplitude, pings)
+        self._lesson = amplitude, pings
         if deviation is None:
             return np.zeros(0, DETECTION)
         groups = group_cells(deviation, frame.intensity, self._settings.legacy_threshold_sd)
@@ -81,7 +84,11 @@ class LegacyDetector:
             deviation = np.where(variance > 0, rise / np.sqrt(variance), np.where(rise > 1e-9 * mean, math.inf, 0.0))
         return np.ascontiguousarray(deviation, np.float32)
 
-    def _learn(self, amplitude: np.ndarray, pings: int) -> None:
+    def settle(self) -> None:
+        """Take the last ping into the window."""
+        if self._lesson is None:
+            return
+        (amplitude, pings), self._lesson = self._lesson, None
         kept = amplitude.astype(np.float32)
         self._window.append(kept)
         exact = kept.astype(np.float64)

@@ -47,6 +47,14 @@ class SingleTargetDetector:
         self._background = RangeBackground(settings.detector.background_s)
         self._notes: list[str] = []
         self._odd_pings = 0
+        self._lesson: tuple[np.ndarray, float] | None = None
+        """Power and time of the last ping, until it is learnt."""
+
+    def settle(self) -> None:
+        """Learn the past of each range from the last ping."""
+        if self._lesson is not None:
+            self._background.update(*self._lesson)
+            self._lesson = None
 
     def notes(self) -> list[str]:
         """Return and forget what happened in the last ping."""
@@ -59,6 +67,7 @@ class SingleTargetDetector:
         Ranges are on the axis of the frame, of the middle of the echo. Without calibration the criterion of TS does not
         apply, and TS is NaN.
         """
+        self.settle()
         power = np.nan_to_num(frame.intensity[:, 0].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         if self._background.fit(frame):
             self._notes.append("geometry changed")
@@ -75,7 +84,7 @@ class SingleTargetDetector:
         self._odd_pings = 0
         ratio, exceedance = background.ratio(power), background.exceedance(power)
         evidence = exceedance * background.novelty()
-        background.update(power, frame.time_s)
+        self._lesson = power, frame.time_s
 
         peaks = _local_maxima(power)
         in_range = (frame.range_m[peaks] >= self._settings.min_range_m) & (

@@ -1,4 +1,8 @@
-"""What the stages of a chain promise: a detector and a tracker, each of one sonar, called once per ping."""
+"""What the stages of a chain promise: a detector and a tracker, each of one sonar, called once per ping.
+
+What a ping leaves to do is done by `settle` while its tracks are on their way; where nobody has called it, the next
+ping begins with it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ class Detector(Protocol):
     def detect(self, frame: Frame) -> np.ndarray:
         """Return the detections of the ping, dtype DETECTION; weaker candidates among them are marked."""
 
+    def settle(self) -> None:
+        """Learn what the last ping teaches, once."""
+
     def notes(self) -> list[str]:
         """Return and forget what happened in the last ping, in a few words each."""
 
@@ -24,7 +31,10 @@ class Tracker(Protocol):
     """Joins detections over pings."""
 
     def update(self, frame: Frame, detections: np.ndarray) -> tuple[list[TrackState], list[TrackSummary]]:
-        """Return the tracks confirmed at this ping, and those that have ended with it. Call it once per ping."""
+        """Return the tracks confirmed at this ping, and those that have ended since the last. Call it once per ping."""
+
+    def settle(self) -> None:
+        """Do once what the last ping leaves to do: begin new tracks, learn, compare tracks with each other."""
 
     def describe_next(self) -> TrackSummary | None:
         """Return one living track as it is described so far; None where each has been described within a second.

@@ -98,6 +98,10 @@ class ScoreTracker:
         self._turn_speed_m_s = settings.tracker.max_speed_m_s / 3
         self._bodies = Bodies(settings.tracker.max_body_m)
         self._histories: dict[int, History] = {}
+        self._united: list[TrackSummary] = []
+        """Tracks that were found to be of another's animal after the last ping."""
+        self._unsettled: tuple[Echoes, np.ndarray, float] | None = None
+        """Echoes of the last ping, which of them are free, and the time since the ping before."""
         self._time_s = math.nan
         self._rests = True
         self._interval_s = math.nan
@@ -106,6 +110,7 @@ class ScoreTracker:
 
     def update(self, frame: Frame, detections: np.ndarray) -> tuple[list[TrackState], list[TrackSummary]]:
         """Return the tracks confirmed at this ping, and those that have ended with it."""
+        self.settle()
         axes = 3 if frame.is_split_beam else 2
         elapsed_s = frame.time_s - self._time_s
         ended: list[TrackSummary] = []
@@ -130,10 +135,20 @@ class ScoreTracker:
         echoes = self._bodies.gather(table, echoes, dt_s)
         free = self._join(frame, echoes, dt_s)
         self._judge(frame, math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour))
-        ended += self._unite()
         ended += self._bury(frame)
-        self._start(echoes, free)
+        ended += self._united
+        self._united = []
+        self._unsettled = echoes, free, dt_s
         return self._told(frame), ended
+
+    def settle(self) -> None:
+        """Learn the bodies of what was seen, unite what is of one animal, begin tracks at the echoes of nobody."""
+        if self._unsettled is None:
+            return
+        (echoes, free, dt_s), self._unsettled = self._unsettled, None
+        self._bodies.learn(self._table, dt_s)
+        self._united += self._unite()
+        self._start(echoes, free)
 
     def describe_next(self) -> TrackSummary | None:
         """Return the living track that was described longest ago, as far as it is known; see `Tracker`."""
@@ -155,7 +170,8 @@ class ScoreTracker:
 
     def finish(self) -> list[TrackSummary]:
         """End all tracks and return the confirmed ones."""
-        ended = [summary_of(history) for history in self._histories.values()]
+        ended = self._united + [summary_of(history) for history in self._histories.values()]
+        self._united, self._unsettled = [], None
         self._histories = {}
         self._table = TrackTable(self._axes)
         self._time_s = math.nan
@@ -263,7 +279,6 @@ class ScoreTracker:
             hidden_after_s=HIDDEN_AFTER_S,
             visible_after_s=VISIBLE_AFTER_S,
         )
-        self._bodies.learn(table, dt_s)
         free = np.ones(len(echoes), bool)
         free[pairs["detection"]] = False
         return free
@@ -329,6 +344,7 @@ class ScoreTracker:
             history = self._histories.pop(number)
             if came:
                 ended.append(summary_of(history))
+        self._table.keep(~self._table["merged"])
         return ended
 
     def _bury(self, frame: Frame) -> list[TrackSummary]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
-from nims_ext.decode import to_intensity
+from nims_ext.decode import TILE_LINES, to_intensity
 from nims_ext.pool import Pool
 
 from nims_appliance.decoder import Decoded, DecoderContext, DecoderStatistics
@@ -24,6 +24,8 @@ HEAD = struct.Struct("<8xH42xI48xfI8xf4xH")
 SOUND_SPEED_M_S = (1300.0, 1700.0)
 SAMPLE_INTERVAL_S = (1e-7, 1e-3)
 WINDOW_START_S = (-10.0, 10.0)
+PIECE_BYTES = 128 * 1024
+"""A packet is decoded in pieces of about this size while it comes: 0.1 ms each, and still in the processor's cache."""
 
 
 class M3Settings(Settings, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +83,58 @@ class M3Packets:
         return packet_bytes
 
 
+class _Image:
+    """The samples of one packet as a frame holds them, decoded as far as they have come.
+
+    Args:
+      head: the packet up to its samples.
+      intensity: float32 (samples, beams), written.
+      samples: complex64 of the same shape, written too, if wanted.
+      flip: whether the packet has the beams in falling order.
+    """
+
+    def __init__(self, head: bytes, intensity: np.ndarray, samples: np.ndarray | None, flip: bool) -> None:
+        self.head = head
+        self.intensity = intensity
+        self.samples = samples
+        self.flip = flip
+        self.invalid = 0
+        """Samples that were no numbers."""
+        data_type = int(np.frombuffer(head, wire.PACKET_HEADER, 1)["data_type"][0])
+        self._element = "cf32" if data_type == wire.COMPLEX_F32 else "u8"
+        self._beam_bytes = len(intensity) * wire.ELEMENT_BYTES[data_type]
+        self._decoded = 0
+        """Beams."""
+        self._piece = -(-PIECE_BYTES // (self._beam_bytes * TILE_LINES)) * TILE_LINES
+
+    def decode(self, packet: memoryview) -> int:
+        """Decode what whole pieces have come, and all once the last beam is there; return what is needed to go on.
+
+        Args:
+          packet: as far as it has come.
+
+        Returns: length of the packet, at least up to the end of the last beam.
+        """
+        beams, done = self.intensity.shape[1], self._decoded
+        come = min((len(packet) - wire.PAYLOAD_OFFSET) // self._beam_bytes, beams)
+        last = come if come == beams else done + (come - done) // self._piece * self._piece
+        if last > done:
+            self.invalid += to_intensity(
+                packet,
+                self.intensity,
+                offset=wire.PAYLOAD_OFFSET,
+                line_bytes=self._beam_bytes,
+                element=self._element,
+                beam_major=True,
+                flip=self.flip,
+                samples=self.samples,
+                first=done,
+                last=last,
+            )
+            self._decoded = last
+        return wire.PAYLOAD_OFFSET + min(self._decoded + self._piece, beams) * self._beam_bytes
+
+
 class M3Decoder(M3Packets):
     """Turns the stream into frames; keeps `StreamDecoder`."""
 
@@ -91,13 +145,16 @@ class M3Decoder(M3Packets):
         self._want_samples = context.want_samples
         self._mirrored = is_mirrored(context.mounting)
         self._pool = Pool()
-        self._framer = StreamFramer(self, self.statistics)
+        self._framer = StreamFramer(self, self.statistics, self.ahead if context.live else None)
+        self._image: _Image | None = None
+        """Of the packet whose end is still to come."""
         self._range = Axis()
         self._bearing = Axis()
 
     def on_connect(self) -> bytes:
         """Start anew; an M3 sends without being asked."""
         self._framer.restart()
+        self._image = None
         return b""
 
     def decode(self, view: memoryview, arrival: Arrival) -> Decoded:
@@ -108,8 +165,38 @@ class M3Decoder(M3Packets):
         """Return nothing: every ping is given as soon as it is whole."""
         return []
 
+    def ahead(self, packet: memoryview, size: int) -> int:
+        """Decode the beams that have come; as `StreamFramer` asks it."""
+        if len(packet) < wire.PAYLOAD_OFFSET:
+            return wire.PAYLOAD_OFFSET
+        try:
+            self._image = image = self._begun(packet)
+        except Rejected:
+            return size  # `take` will say so
+        need = image.decode(packet)
+        # the footer comes with the last beams
+        return need if need + wire.FOOTER.itemsize < size else size
+
+    def _begun(self, packet: memoryview) -> _Image:
+        """Return the image of a packet whose header has come, as far as it is decoded already."""
+        head, image = bytes(packet[: wire.PAYLOAD_OFFSET]), self._image
+        if image is not None and image.head == head:
+            return image
+        header = np.frombuffer(head, wire.PACKET_HEADER, 1)[0]
+        data = np.frombuffer(head, wire.DATA_HEADER, 1, wire.PACKET_HEADER.itemsize)[0]
+        beams, samples = int(data["beams"]), int(data["samples"])
+        _, flip = self._bearings(data, beams)
+        keeps = self._want_samples and header["data_type"] == wire.COMPLEX_F32
+        return _Image(
+            head,
+            self._pool.take((samples, beams), np.float32),
+            self._pool.take((samples, beams), np.complex64) if keeps else None,
+            flip,
+        )
+
     def take(self, packet: memoryview, arrival: Arrival, answer: Decoded) -> None:
-        """Check what only a whole packet shows, and decode it in one pass over its samples."""
+        """Check what only a whole packet shows, and decode what of it is not decoded yet."""
+        image, self._image = self._begun(packet), None
         header = np.frombuffer(packet, wire.PACKET_HEADER, 1)[0]
         footer = np.frombuffer(packet, wire.FOOTER, 1, len(packet) - wire.FOOTER.itemsize)[0]
         if footer["body_bytes"] != header["body_bytes"]:
@@ -123,24 +210,10 @@ class M3Decoder(M3Packets):
         interval_s = self._sample_interval_s(data, samples)
         sound_speed_m_s = float(data["sound_speed_m_s"])
         range_m = self._range_m(data, samples, interval_s, sound_speed_m_s)
-        bearing_rad, flip = self._bearings(data, beams)
-
-        intensity = self._pool.take((samples, beams), np.float32)
-        is_complex = header["data_type"] == wire.COMPLEX_F32
-        complex_samples = self._pool.take((samples, beams), np.complex64) if is_complex and self._want_samples else None
-        element_bytes = wire.ELEMENT_BYTES[int(header["data_type"])]
-        invalid = to_intensity(
-            packet,
-            intensity,
-            offset=wire.PAYLOAD_OFFSET,
-            line_bytes=samples * element_bytes,
-            element="cf32" if is_complex else "u8",
-            beam_major=True,
-            flip=flip,
-            samples=complex_samples,
-        )
-        if invalid:
-            self.statistics.errors["samples not finite, set to 0"] += invalid
+        bearing_rad, _ = self._bearings(data, beams)
+        image.decode(packet)
+        if image.invalid:
+            self.statistics.errors["samples not finite, set to 0"] += image.invalid
         if data["time_ms"] > 999:
             self.statistics.errors["milliseconds above 999"] += 1
 
@@ -151,7 +224,7 @@ class M3Decoder(M3Packets):
         zoom = int(data["image_destination"])
         answer.frames.append(
             Frame(
-                intensity=intensity,
+                intensity=image.intensity,
                 unit="counts^2",
                 range_m=range_m,
                 bearing_rad=bearing_rad,
@@ -164,7 +237,7 @@ class M3Decoder(M3Packets):
                 beam_width_rad=math.radians(settings.eiq_beam_width_deg if is_eiq else settings.beam_width_deg),
                 range_resolution_m=sound_speed_m_s / 2 * max(pulse_length_s, interval_s),
                 channel=f"zoom {zoom}" if zoom else "",
-                samples=complex_samples,
+                samples=image.samples,
                 pose=self._pose(packet, data),
                 device=f"Kongsberg M3 {_text(data['app_name'])}".strip(),
             )

@@ -108,6 +108,20 @@ def test_complex_samples_lie_like_the_intensity(beam_major, flip):
     np.testing.assert_allclose(image, np.abs(expected) ** 2, rtol=1e-6)
 
 
+@pytest.mark.parametrize("beam_major", [False, True])
+@pytest.mark.parametrize("flip", [False, True])
+def test_lines_can_be_decoded_a_few_at_a_time(beam_major, flip):
+    rng = np.random.default_rng(6)
+    wire = rng.normal(size=(37, 70)).astype("<f4").tobytes()
+    shape = (70, 37) if beam_major else (37, 70)
+    layout = {"offset": 0, "line_bytes": 280, "element": "f32", "beam_major": beam_major, "flip": flip}
+    whole, parts = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    to_intensity(wire, whole, **layout)
+    for first, last in ((0, 16), (16, 19), (19, 37)):
+        to_intensity(wire[: last * 280], parts, first=first, last=last, **layout)
+    assert (parts == whole).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
 def test_samples_that_are_no_numbers_become_zero_and_are_counted(bad):
     values = np.ones((20, 90), "<c8")
@@ -139,6 +153,9 @@ def test_arrays_that_do_not_fit_are_refused():
     image = np.zeros((4, 8), np.float32)
     with pytest.raises(ValueError, match="line_factor: expected 4 values, got 5"):
         to_intensity(bytes(32), image, offset=0, line_bytes=8, element="u8", line_factor=np.ones(5, np.float32))
+    for first, last in ((2, 2), (3, 1), (-1, 2), (0, 5)):
+        with pytest.raises(ValueError, match="expected some of 4 lines"):
+            to_intensity(bytes(32), image, offset=0, line_bytes=8, element="u8", first=first, last=last)
     with pytest.raises(ValueError, match="samples: expected complex64"):
         to_intensity(bytes(32), image, offset=0, line_bytes=8, element="u8", samples=np.zeros((4, 8), np.complex64))
     with pytest.raises(ValueError, match="at least one sample"):

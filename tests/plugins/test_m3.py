@@ -293,6 +293,40 @@ def test_one_pass_over_the_links_buffer(make):
     assert answer.consumed >= len(data) - 7, "all but what could be the beginning of a sync word"
 
 
+@pytest.mark.parametrize("bearing_sign", [1, -1])
+def test_a_live_packet_is_decoded_while_it_comes(bearing_sign, real_packet, make, play):
+    decoder = make(DRIVER, live=True, want_samples=True, bearing_sign=bearing_sign)
+    shown, needs = 1, []
+    while shown < len(real_packet):
+        answer = decoder.decode(memoryview(real_packet)[:shown], None)
+        assert (answer.consumed, answer.frames) == (0, [])
+        assert answer.ahead in (0, len(real_packet))
+        shown = answer.need
+        needs.append(shown)
+    assert len(needs) > 8
+    assert max(np.diff(needs)) < 300_000
+    (frame,) = decoder.decode(memoryview(real_packet), None).frames
+    (whole,) = play(make(DRIVER, want_samples=True, bearing_sign=bearing_sign), real_packet)
+    assert (frame.intensity == whole.intensity).all()
+    assert (frame.samples == whole.samples).all()
+
+
+def test_a_packet_whose_end_is_wrong_leaves_nothing_to_the_next(real_packet, make):
+    """The next one has the same header, so that only its own samples tell it from the rejected one."""
+    rejected = bytearray(real_packet)
+    rejected[20_000:1_200_000] = bytes(1_180_000)
+    rejected[-44:-40] = b"\xff\xff\xff\xff"
+    stream = bytes(rejected) + real_packet
+    decoder, at, shown, frames = make(DRIVER, live=True), 0, 1, []
+    while at + shown <= len(stream):
+        answer = decoder.decode(memoryview(stream)[at : at + shown], None)
+        at, shown = at + answer.consumed, answer.need
+        frames += answer.frames
+    (frame,) = frames
+    assert frame.intensity.max() == pytest.approx(119.735**2, rel=1e-4)
+    assert decoder.statistics.errors["footer"] == 1
+
+
 def test_reconnection_forgets_the_place_in_the_stream(make, play):
     decoder = make(DRIVER)
     assert play(decoder, packet(1)[5000:]) == []
@@ -355,11 +389,12 @@ def test_no_intact_packet_is_lost_between_damaged_ones(seed, make, play, damages
     assert decoder.statistics.frames == len(frames)
 
 
-def test_no_intact_real_packet_is_lost(real_packet, make, play, damages):
+@pytest.mark.parametrize("live", [False, True])
+def test_no_intact_real_packet_is_lost(live, real_packet, make, play, damages):
     rng = np.random.default_rng(9)
     kinds = damages(wire.SYNC, 132)
     stream = b"".join(kinds[kind](real_packet, rng) + real_packet for kind in (5, 8, 14, 17, 18, 20, 27))
-    frames = play(make(DRIVER), stream, rng.integers(0, len(stream), 100))
+    frames = play(make(DRIVER, live=live), stream, rng.integers(0, len(stream), 100))
     golden = hashlib.sha256(play(make(DRIVER), real_packet)[0].intensity).digest()
     assert sum(hashlib.sha256(frame.intensity).digest() == golden for frame in frames) >= 7
 
@@ -394,7 +429,8 @@ def test_frames_do_not_depend_on_how_a_damaged_stream_is_cut(edits, cuts, make, 
             del stream[at : at + count]
         else:
             stream[at : at + 4] = stream[-at - 4 : -at or None][:4]
-    whole, pieces = make(DRIVER, limits=LIMITS, want_samples=True), make(DRIVER, limits=LIMITS, want_samples=True)
+    whole = make(DRIVER, limits=LIMITS, want_samples=True)
+    pieces = make(DRIVER, limits=LIMITS, want_samples=True, live=True)
     expected = play(whole, bytes(stream), limit_bytes=LIMITS.packet_bytes)
     frames = play(pieces, bytes(stream), cuts, limit_bytes=LIMITS.packet_bytes)
     assert [frame.ping_number for frame in frames] == [frame.ping_number for frame in expected]
