@@ -5,7 +5,8 @@ Images are float32, shape (samples, beams), C order.
 """
 
 from libc.math cimport NAN, log, sqrt
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -251,12 +252,13 @@ def find_peaks(
     _check(most > 0, "most: expected at least 1")
     cdef double lowest = threshold * float(np.min(scale)), level
     cdef float value
-    cdef bint greatest
-    result = np.empty(most, PEAK)
-    cdef Peak[::1] out = result
-    cdef bint more = False
+    cdef bint greatest, more = False
+    cdef Py_ssize_t capacity = 1024
+    cdef Peak *out = <Peak *>malloc(capacity * sizeof(Peak))
+    cdef Peak *grown
+    cdef bint failed = out == NULL
     with nogil:
-        for row in range(rows):
+        for row in range(0 if failed else rows):
             column = -1
             while not more:
                 column = next_above(&ratio[row, 0], column + 1, columns, <float>lowest)
@@ -279,6 +281,13 @@ def find_peaks(
                 if count == most:
                     more = True
                     break
+                if count == capacity:
+                    capacity *= 2
+                    grown = <Peak *>realloc(out, capacity * sizeof(Peak))
+                    if grown == NULL:
+                        failed = more = True
+                        break
+                    out = grown
                 out[count].peak_row = <int>row
                 out[count].peak_column = <int>column
                 out[count].value = value / level
@@ -291,4 +300,17 @@ def find_peaks(
                 count += 1
             if more:
                 break
-    return result[:count].copy(), more
+    try:
+        if failed:
+            raise MemoryError
+        result = np.empty(count, PEAK)
+        if count:
+            _copy(result, out, count)
+        return result, more
+    finally:
+        free(out)
+
+
+cdef _copy(result, const Peak *peaks, Py_ssize_t count):
+    cdef Peak[::1] out = result
+    memcpy(&out[0], peaks, count * sizeof(Peak))

@@ -75,16 +75,16 @@ class Bodies:
             reach_m=self._max_m,
             gate=BODY_GATE,
         )
-        points = rows[~table.extent[rows].any((1, 2))]
-        self._notice(table, points, echoes.take(np.flatnonzero(owner == NOBODYS)), dt_s)
+        is_long = table.extent[rows, 0, 0] > 0
+        self._notice(table, rows[~is_long], echoes.take(np.flatnonzero(owner == NOBODYS)), dt_s)
+        if not is_long.any():
+            return echoes
+        owned = np.flatnonzero(owner >= 0)
+        likely = density[owned] - echoes.log_clutter[owned] + _log_odds(echoes.odds[owned], table, owner[owned])
+        owned = owned[likely > 0]
         left = np.ones(len(echoes), bool)
-        for row in rows[table.extent[rows].any((1, 2))].tolist():
-            members = np.flatnonzero(owner == row)
-            likely = density[members] - echoes.log_clutter[members]
-            likely += np.log(np.maximum(echoes.odds[members] @ table.strengths[row], 1e-300))
-            members = members[likely > 0]
-            if len(members):
-                left[self._join(table, row, members, echoes)] = False
+        for row in np.intersect1d(rows[is_long], owner[owned]).tolist():
+            left[self._join(table, row, owned[owner[owned] == row], echoes)] = False
         if left.all():
             return echoes
         every = np.flatnonzero(left)
@@ -92,19 +92,21 @@ class Bodies:
 
     def _notice(self, table: TrackTable, rows: np.ndarray, strays: Echoes, dt_s: float) -> None:
         """Notice the tracks of `rows` beside which there are echoes of nobody again and again: they are long."""
-        share = -math.expm1(-dt_s / COMPANY_S)
         variance = (self._max_m / 6) ** 2
-        for row in rows.tolist():
-            apart = strays.place - table.state[row, :2]
-            distance2 = (apart**2).sum(1)
-            likely = -0.5 * distance2 / variance - math.log(2 * math.pi * variance) - strays.log_clutter
-            likely += np.log(np.maximum(strays.odds @ table.strengths[row], 1e-300))
-            beside = (distance2 < BODY_GATE * variance) & (likely > 0)
-            table["company"][row] += share * (float(beside.any()) - table["company"][row])
-            if table["company"][row] > OFTEN and beside.any():
-                between = apart[beside].T @ apart[beside] / np.count_nonzero(beside) / 4
-                table.extent[row] = self._limited(between)
-                table.covariance[row, :2, :2] += between
+        apart = strays.place - table.state[rows, None, :2]
+        distance2 = (apart**2).sum(2)
+        near, stray = np.nonzero(distance2 < BODY_GATE * variance)
+        likely = -0.5 * distance2[near, stray] / variance - math.log(2 * math.pi * variance) - strays.log_clutter[stray]
+        likely += _log_odds(strays.odds[stray], table, rows[near])
+        beside = np.zeros(distance2.shape, bool)
+        beside[near, stray] = likely > 0
+        company = table["company"]
+        company[rows] += -math.expm1(-dt_s / COMPANY_S) * (beside.any(1) - company[rows])
+        for i in np.flatnonzero((company[rows] > OFTEN) & beside.any(1)).tolist():
+            row, away = rows[i], apart[i, beside[i]]
+            between = away.T @ away / len(away) / 4
+            table.extent[row] = self._limited(between)
+            table.covariance[row, :2, :2] += between
 
     def _join(self, table: TrackTable, row: int, members: np.ndarray, echoes: Echoes) -> np.ndarray:
         """Make one echo of those of `members`, the strongest of them; return the others."""
@@ -215,6 +217,11 @@ class Bodies:
         table.extent[old] = self._limited((table.extent[old] + table.extent[new]) / 2 + between)
         table.covariance[old, :2, :2] += between
         table["merged"][new] = True
+
+
+def _log_odds(odds: np.ndarray, table: TrackTable, rows: np.ndarray) -> np.ndarray:
+    """Return how much likelier the strengths of echoes are for the track of the same place in `rows` than for noise."""
+    return np.log(np.maximum((odds * table.strengths[rows]).sum(1), 1e-300))
 
 
 def _velocities(table: TrackTable, a: int, b: int) -> tuple[float, float]:

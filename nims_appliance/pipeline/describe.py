@@ -12,7 +12,7 @@ from ..frame import Frame
 from ..settings import CurrentSettings, SonarSettings
 from .course import Course
 from .results import TrackState, TrackSummary
-from .track_table import Row, TrackTable
+from .track_table import TrackTable
 from .zones import Zones
 
 BLOCK_PINGS = 256
@@ -68,9 +68,8 @@ class History:
         """Return how many pings it holds in full."""
         return len(self._times_s)
 
-    def add(self, table: TrackTable, index: int, time_s: float) -> None:
-        """Add the track of row `index` as it is after a ping."""
-        row: Any = Row._make(table.rows[index].item())
+    def add(self, table: TrackTable, index: int, row: Any, time_s: float) -> None:
+        """Add the track of row `index` as it is after a ping; `row` are its scalars, a `Row`."""
         seen = row.gap_s == 0
         if seen or self.row is None:
             self.row = row
@@ -176,11 +175,10 @@ def _velocity(current: CurrentSettings) -> np.ndarray | None:
     return current.speed_m_s * np.array([math.sin(towards_rad), math.cos(towards_rad), 0.0])
 
 
-def state_of(table: TrackTable, index: int, frame: Frame, history: History) -> TrackState:
-    """Return the confirmed track of row `index` at this ping."""
+def state_of(table: TrackTable, index: int, row: Any, frame: Frame, history: History) -> TrackState:
+    """Return the confirmed track of row `index` at this ping; `row` are its scalars, a `Row`."""
     axes = table.axes
     history.channel = frame.channel
-    row: Any = Row._make(table.rows[index].item())
     position = (*table.state[index, :axes].tolist(), 0.0)[:3]
     velocity = (*table.state[index, axes:].tolist(), 0.0)[:3]
     range_m = math.hypot(*position)

@@ -29,7 +29,7 @@ def of_stronger(
     at the same range. What stands still has taken its side lobes into the background and is no peak.
 
     Args:
-      peaks: dtype PEAK; `value` is the ratio to background and local level.
+      peaks: dtype PEAK, in the order of rows; `value` is the ratio to background and local level.
       intensity: the ping, shape (samples, beams).
       bearing_rad: of the beams.
       beam_width_rad: of half power, broadside.
@@ -46,10 +46,18 @@ def of_stronger(
         return found
     if len(strong) > MOST_STRONG:
         strong = strong[np.argpartition(peaks["value"][strong], -MOST_STRONG)[-MOST_STRONG:]]
-    row, across = peaks["peak_row"], np.sin(bearing_rad[peaks["peak_column"]])
-    power = intensity[row, peaks["peak_column"]].astype(float)
-    nulls = HALF_POWER_OF_SINC * np.abs(across[:, None] - across[strong]) / beam_width_rad
-    lobe = margin * power[strong] / np.maximum(np.pi * nulls, 1.0) ** 2
-    lobe[(nulls < 1.0) | (np.abs(row[:, None] - row[strong]) > reach_rows)] = 0.0
-    noise = power / np.maximum(peaks["value"], 1.0)
-    return np.sqrt(power) < np.sqrt(lobe.max(1)) + np.where(lobe.max(1) > noise, NOISE_AMPLITUDE, 0) * np.sqrt(noise)
+    row, column = np.ascontiguousarray(peaks["peak_row"]), peaks["peak_column"]
+    # pairs of a strong peak and another at its range; these are few, and the samples of all others need not be fetched
+    first = np.searchsorted(row, row[strong] - reach_rows)
+    count = np.searchsorted(row, row[strong] + reach_rows, side="right") - first
+    of = np.repeat(strong, count)
+    other = np.arange(len(of)) + np.repeat(first - (np.cumsum(count) - count), count)
+    nulls = np.abs(np.sin(bearing_rad[column[other]]) - np.sin(bearing_rad[column[of]]))
+    nulls *= HALF_POWER_OF_SINC / beam_width_rad
+    beside = nulls >= 1.0
+    of, other, nulls = of[beside], other[beside], nulls[beside]
+    lobe = margin * intensity[row[of], column[of]].astype(float) / (np.pi * nulls) ** 2
+    power = intensity[row[other], column[other]].astype(float)
+    noise = power / np.maximum(peaks["value"][other], 1.0)
+    found[other[np.sqrt(power) < np.sqrt(lobe) + np.where(lobe > noise, NOISE_AMPLITUDE, 0) * np.sqrt(noise)]] = True
+    return found

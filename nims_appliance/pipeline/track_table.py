@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
 from nims_ext.table import TRACK, begin, compact
@@ -66,6 +67,10 @@ class TrackTable:
     def _show(self, count: int) -> None:
         for name, held in self._held.items():
             setattr(self, name, held[:count])
+
+    def row(self, index: int) -> Any:
+        """Return the scalars of one track, a `Row`."""
+        return Row._make(self.rows[index].item())
 
     def confirmed(self) -> np.ndarray:
         """Return the rows of the tracks that are confirmed, lost ones among them."""

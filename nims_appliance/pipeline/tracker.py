@@ -211,6 +211,8 @@ class ScoreTracker:
         """
         table = self._table
         confirmed = table.confirmed()
+        if not len(confirmed):
+            return confirmed
         range_m, bearing_rad, _ = polar(table.state[confirmed, : self._axes])
         ambient = surroundings(
             frame.intensity, np.searchsorted(frame.range_m, range_m), np.searchsorted(frame.bearing_rad, bearing_rad)
@@ -386,10 +388,11 @@ class ScoreTracker:
         table = self._table
         states = []
         for i in table.confirmed().tolist():
-            history = self._histories[int(table["id"][i])]
-            history.add(table, i, self._time_s)
-            if not table["lost"][i]:
-                states.append(state_of(table, i, frame, history))
+            row = table.row(i)
+            history = self._histories[row.id]
+            history.add(table, i, row, self._time_s)
+            if not row.lost:
+                states.append(state_of(table, i, row, frame, history))
         return states
 
 

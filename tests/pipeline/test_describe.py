@@ -18,6 +18,7 @@ from nims_appliance.pipeline.classify import Classifier
 from nims_appliance.pipeline.course import MOST_POSITIONS, Course
 from nims_appliance.pipeline.describe import History, smooth, state_of, summary_of
 from nims_appliance.pipeline.results import TrackSummary
+from nims_appliance.pipeline.track_table import TrackTable
 from nims_appliance.pipeline.zones import Zones
 from nims_appliance.settings import SonarSettings
 
@@ -31,6 +32,8 @@ def settings_with(**values: object) -> SonarSettings:
 
 class OneTrack:
     """Stands in for the table of tracks: one track whose filter is a plain Kalman filter of places with noise."""
+
+    row = TrackTable.row
 
     def __init__(self, axes: int = 2, sd_m: float = 0.05, seed: int = 1) -> None:
         self.axes, self._sd_m, self._rng = axes, sd_m, np.random.default_rng(seed)
@@ -73,7 +76,7 @@ def follow(path, count: int, rate_hz: float = 10.0, axes: int = 2, settings: Son
     table, history = OneTrack(axes, **noise), History(axes, settings or settings_with())
     for n in range(count):
         table.step(n / rate_hz, path(n / rate_hz))
-        history.add(table, 0, n / rate_hz)
+        history.add(table, 0, table.row(0), n / rate_hz)
     return history
 
 
@@ -132,7 +135,7 @@ def test_quality_falls_with_gaps_doubt_and_shortness() -> None:
     for n in range(100):
         table.step(n / 10, (0.0, 5.0))
         table.rows["score"] = 18.0
-        history.add(table, 0, n / 10)
+        history.add(table, 0, table.row(0), n / 10)
     assert summary_of(history).quality == pytest.approx((1 - 12 / 15) * 100 / 105)
 
 
@@ -163,8 +166,8 @@ def test_a_live_track_names_the_watched_zones_that_it_is_in(make_scene) -> None:
     ):
         table, history = OneTrack(axes), History(axes, settings)
         table.step(0.0, place)
-        history.add(table, 0, 0.0)
-        assert state_of(table, 0, frame, history).zones == expected
+        history.add(table, 0, table.row(0), 0.0)
+        assert state_of(table, 0, table.row(0), frame, history).zones == expected
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_memory_of_a_track_does_not_grow_with_its_age() -> None:
     for n in range(8_000):
         visible = not 2000 < n < 3600  # hidden for longer than a block
         table.step(n / 10, (0.02 * n, 10.0) if visible else None)
-        history.add(table, 0, n / 10)
+        history.add(table, 0, table.row(0), n / 10)
         most = max(most, len(history))
     assert most <= 4 * describe.BLOCK_PINGS
     summary = summary_of(history)
