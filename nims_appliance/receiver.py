@@ -16,7 +16,7 @@ from .errors import ConfigError, PluginError
 from .frame import Arrival, Frame, Pose
 from .health import Part
 from .links import DatagramConnection, Link, StreamConnection
-from .links.connection import now
+from .links.connection import SLACK_BYTES, now
 from .links.link import SILENCE_S
 from .plugin_host.host import PluginHost, make_decoder_context
 
@@ -120,10 +120,11 @@ class Receiver:
         self._begin()
         decoder = self._decoder
         await connection.send(self._connect(decoder))
-        answer, self._seen_bytes, packet_bytes = Decoded(), 0, 0
-        while await connection.fill(answer.need, room=answer.ahead or packet_bytes):
+        answer, self._seen_bytes, room = Decoded(), 0, 0
+        while await connection.fill(answer.need, room=answer.ahead or room):
             answer = await self._decode_stream(connection)
-            packet_bytes = answer.ahead or packet_bytes  # the next is most likely as large
+            if answer.ahead:
+                room = answer.ahead + SLACK_BYTES  # the next packet is most likely as large
             if self._is_sent_elsewhere:
                 return
         frames = self._guarded(lambda: self._decoder.finish(connection.arrival))  # type: ignore[union-attr]
