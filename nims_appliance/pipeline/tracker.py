@@ -73,6 +73,8 @@ MIN_HITS = 3
 """One place is no position, and two are no motion."""
 DESCRIBED_S = 1.0
 """A living track is described no more often."""
+COMING_PER_HOUR = 300.0
+"""So many animals come into view, or are found again, as far as one expects before having seen any."""
 DENSITY_MEMORY = 0.05
 CLOCK_JITTER_S = 0.5
 
@@ -133,8 +135,9 @@ class ScoreTracker:
         table = self._table
         predict(table.state, table.covariance, dt_s, self._settings.process_noise_m2_s3)
         echoes = self._bodies.gather(table, echoes, dt_s)
-        free = self._join(frame, echoes, dt_s)
-        self._judge(frame, math.log(cells * 3600 / self._usual_interval(frame) / self._settings.false_tracks_per_hour))
+        chances = math.log(cells * 3600 / self._usual_interval(frame))  # for noise to begin a track, in an hour
+        free = self._join(frame, echoes, dt_s, chances - math.log(COMING_PER_HOUR))
+        self._judge(frame, chances - math.log(self._settings.false_tracks_per_hour))
         ended += self._bury(frame)
         ended += self._united
         self._united = []
@@ -248,8 +251,12 @@ class ScoreTracker:
         )
         return chance
 
-    def _join(self, frame: Frame, echoes: Echoes, dt_s: float) -> np.ndarray:
-        """Give the echoes to the tracks; return which are left, shape (echoes,), bool."""
+    def _join(self, frame: Frame, echoes: Echoes, dt_s: float, even: float) -> np.ndarray:
+        """Give the echoes to the tracks; return which are left, shape (echoes,), bool.
+
+        Args:
+          even: score at which a track is as likely an animal that has come as noise.
+        """
         table = self._table
         missed = self._expect(frame, dt_s)
         pairs = find_pairs(
@@ -264,6 +271,11 @@ class ScoreTracker:
             echoes.log_clutter,
             GATE,
         )
+        # To a track that may be noise an echo is worth what it adds if there is an animal: a track of one echo, whose
+        # velocity nobody knows, would take those of every animal that turns nearby.
+        doubted = table["id"][pairs["track"]] == 0
+        before = table["score"][pairs["track"][doubted]] - even
+        pairs["gain"][doubted] = np.logaddexp(0, before + pairs["gain"][doubted]) - np.logaddexp(0, before)
         pairs = pairs[join(pairs, len(table), len(echoes))]
         correct(
             table.state, table.covariance, table.rows, pairs, echoes.place, echoes.noise, dt_s, self._turn_speed_m_s
@@ -358,7 +370,7 @@ class ScoreTracker:
             table.state,
             time_s=self._time_s,
             max_gap_s=self._settings.max_gap_s,
-            never_seen_s=NEVER_SEEN_S,
+            never_seen_s=max(NEVER_SEEN_S, SINGLE_PINGS * self._usual_interval(frame)),
             single_s=SINGLE_PINGS * self._usual_interval(frame),
             loss=LOSS_BEFORE_CONFIRMED,
             max_speed_m_s=1.5 * self._settings.max_speed_m_s,
