@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
+from . import rubbish
 from .analysis import Analysis, MetricsOfChannels
 from .bus import Bus, Subscription, all_within
 from .context import Context, Sonar
@@ -199,10 +200,14 @@ class SonarRunner:
                             await trio.lowlevel.checkpoint()
                 self._mark_analysed(frame.frame_number)
                 if not frames.queued:
-                    await trio.to_thread.run_sync(self._analysis.settle)
+                    await trio.to_thread.run_sync(self._settle)
         finally:
             self._mark_analysed(math.inf)
             self._publish(self._analysis.finish())
+
+    def _settle(self) -> None:
+        self._analysis.settle()
+        rubbish.collect()
 
     def _mark_analysed(self, frame_number: float) -> None:
         self._analysed = frame_number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import sys
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import click
 import trio
 
+from .. import rubbish
 from ..appliance import Addresses, run_appliance
 from ..context import Context
 from ..data_folder import lock_data, prepare_data
@@ -94,8 +94,7 @@ def run_command(
 
         def announce(addresses: Addresses) -> None:
             click.echo("\n".join(announcement(context, addresses)))
-            # What is there now stays to the end: looking through it for garbage held up pings for 30 ms at a time.
-            gc.freeze()
+            rubbish.keep_what_is_there()
 
         if password:
             click.echo("\n".join(login_box(password)))

@@ -1,0 +1,56 @@
+"""Cyclic garbage goes at opportunities, and only where there may be enough of it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from nims_appliance import rubbish
+
+
+class Ring:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def only_when_told() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_rings_go_once_there_are_many_new_objects() -> None:
+    ring = weakref.ref(Ring())
+    rubbish.collect()
+    assert ring() is not None, "a few new objects are not worth a look"
+    many = [[] for _ in range(rubbish.AFTER_OBJECTS + 100)]
+    rubbish.collect()
+    assert ring() is None
+    assert many
+
+
+def test_rings_that_have_survived_go_later() -> None:
+    held, many, looks = Ring(), [], 0
+    ring = weakref.ref(held)
+    while ring() is not None and looks < (rubbish.ROUNDS + 2) ** 2:
+        many += [[] for _ in range(rubbish.AFTER_OBJECTS + 100)]
+        rubbish.collect()
+        looks += 1
+        held = None
+    assert 2 <= looks <= rubbish.ROUNDS + 2
+
+
+def test_what_is_there_is_kept_and_seldom_looked_for_by_itself() -> None:
+    threshold = gc.get_threshold()
+    try:
+        rubbish.keep_what_is_there()
+        assert gc.get_freeze_count() > 1000
+        assert gc.get_threshold()[0] == rubbish.MOST_OBJECTS
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*threshold)
