@@ -1,10 +1,11 @@
 """Archive: what was seen and what happened, in one SQLite file that outlives every accident.
 
 `schema` says what is in the file and brings older files up to date, `rows` turns the appliance's objects into rows and
-back, `writer` writes them in batches, `queries` reads, `downsample` makes few points of many, `retention` removes what
-is too old.
+back, `poses` chooses which poses are kept and tells those between, `writer` writes in batches, `queries` reads,
+`downsample` makes few points of many, `retention` removes what is too old.
 """
 
+from .poses import PoseLookup
 from .queries import ArchiveError, ArchiveReader, TrackFilter
 from .retention import Oldest
 from .rows import Event, pack_positions, unpack_positions
@@ -19,6 +20,7 @@ __all__ = [
     "ArchiveReader",
     "Event",
     "Oldest",
+    "PoseLookup",
     "TrackFilter",
     "pack_positions",
     "unpack_positions",

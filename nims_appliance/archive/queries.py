@@ -21,6 +21,7 @@ import trio
 from ..errors import NimsError
 from . import tallies
 from .downsample import Buckets, Points, bucket_length_s
+from .poses import PoseRow
 from .rows import track_values, unpack_positions
 from .schema import BINS, EVENTS, TRACKS, open_read_only
 
@@ -46,6 +47,8 @@ METRICS = (
     "noise_db",
 )
 """Columns that can be asked for."""
+_HAS_POSES = "SELECT 1 FROM sqlite_master WHERE name = 'poses'"
+"""An older version may have written the file, and nobody has opened it for writing since."""
 _DESCRIPTION = tuple(name for name in TRACKS if name != "positions")
 SORTED_BY = tuple(name for name in _DESCRIPTION if name not in ("zones", "first_time", "last_time"))
 """Columns by which tracks can be sorted; those of time and sonar have an index."""
@@ -225,6 +228,17 @@ class ArchiveReader:
             return None
         described = track_values(dict(zip(_DESCRIPTION, row[1:], strict=True)))
         return described | {"positions": unpack_positions(row[0])}
+
+    def poses(self, sonar: str, from_s: float, to_s: float) -> list[PoseRow]:
+        """Return the poses of a sonar that were kept in that time, by its clock, oldest first."""
+        query = (
+            "SELECT time_s, latitude_deg, longitude_deg, heading_deg FROM poses "
+            "WHERE sonar = ? AND time_s >= ? AND time_s <= ? ORDER BY time_s"
+        )
+        with self._open() as database:
+            if database is None or not database.execute(_HAS_POSES).fetchone():
+                return []
+            return [PoseRow(*row) for row in database.execute(query, (sonar, from_s, to_s))]
 
     def span_s(self) -> tuple[float, float] | None:
         """Return when the first and the last track ended, by their sonars' clocks; None: there are none."""

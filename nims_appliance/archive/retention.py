@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from . import tallies
+from .poses import forget_poses
 
 BATCH = 500
 """Rows removed in one transaction."""
@@ -34,11 +35,12 @@ class Forgotten:
     tracks: int = 0
     bins: int = 0
     events: int = 0
+    poses: int = 0
 
     @property
     def total(self) -> int:
         """Of all kinds."""
-        return self.tracks + self.bins + self.events
+        return self.tracks + self.bins + self.events + self.poses
 
 
 def forget_batch(database: sqlite3.Connection, oldest: Oldest, batch: int = BATCH) -> Forgotten:
@@ -51,6 +53,7 @@ def forget_batch(database: sqlite3.Connection, oldest: Oldest, batch: int = BATC
         _forget_tracks(database, oldest.tracks_s, batch),
         _forget_bins(database, oldest.bins_s, batch),
         _forget_events(database, oldest.events_s, batch),
+        forget_poses(database, oldest.tracks_s, batch),
     )
 
 

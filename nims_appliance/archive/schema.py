@@ -8,7 +8,7 @@ from pathlib import Path
 from . import tallies
 
 FILE_NAME = "nims.sqlite3"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_TIMEOUT_S = 1.0
 
 TRACKS = {
@@ -103,11 +103,21 @@ _TALLIES = {
 }
 """What `tallies` keeps, since schema 4. Hours and days since 1970, by the sonar's clock."""
 
-_TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS, **_TALLIES}
+POSES = {
+    "sonar": "TEXT NOT NULL",
+    "time_s": "REAL NOT NULL",
+    "latitude_deg": "REAL",
+    "longitude_deg": "REAL",
+    "heading_deg": "REAL",
+}
+"""Where sonars were and where their axes pointed, since schema 5, as `poses` keeps them; NULL: from then on not known."""
+
+_TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS, "poses": POSES, **_TALLIES}
 """A column that is added to a table of an older version needs a default, or is NULL in its rows."""
 _ENDS = {
     "series": ", UNIQUE (sonar, channel, layer))",
     "metrics_bins": ", PRIMARY KEY (series, end_s)) WITHOUT ROWID",
+    "poses": ", PRIMARY KEY (sonar, time_s)) WITHOUT ROWID",
     "track_groups": ", UNIQUE (sonar, label))",
     "track_hours": ", PRIMARY KEY (hour, track_group)) WITHOUT ROWID",
     "track_days": ", PRIMARY KEY (day, track_group))",

@@ -18,6 +18,7 @@ from ..health import Part
 from ..pipeline.metrics import MetricsBin
 from ..pipeline.results import PingResult, TrackSummary
 from . import tallies
+from .poses import PoseRow, PoseTrail, insert_poses
 from .queries import ArchiveReader
 from .retention import Forgotten, Oldest, forget_batch
 from .rows import Event, bin_rows, event_row, track_row
@@ -31,6 +32,7 @@ BACKLOG = 10_000
 BINS_BACKLOG = 3000
 """The same for bins of metrics with all their layers: four hours of one sonar."""
 EVENTS_BACKLOG = 1000
+POSES_BACKLOG = 50_000
 RETRY_S = 5.0
 GATHER_S = 0.2
 """What comes within so long is written together."""
@@ -88,6 +90,7 @@ class Archive:
         self._tracks: _Backlog[tuple[str, TrackSummary]] = _Backlog(BACKLOG)
         self._bins: _Backlog[MetricsBin] = _Backlog(BINS_BACKLOG)
         self._events: _Backlog[Event] = _Backlog(EVENTS_BACKLOG)
+        self._poses: _Backlog[tuple[str, PoseRow]] = _Backlog(POSES_BACKLOG)
         self._wake = trio.Event()
         self._series: dict[tuple[str, str, int], int] = {}
         """Ids of the present file."""
@@ -117,6 +120,7 @@ class Archive:
             removed.tracks += done.tracks
             removed.bins += done.bins
             removed.events += done.events
+            removed.poses += done.poses
             if error:
                 log.error("archive: %s", error)
             if not done.total:
@@ -182,9 +186,14 @@ class Archive:
             self._part.set("stopped", f"{self.written} tracks written")
 
     async def _gather_tracks(self, results: Bus[PingResult], *, task_status: trio.TaskStatus[None]) -> None:
+        trails: dict[str, PoseTrail] = {}
         with results.subscribe("archive", all_within(1000)) as pings:
             task_status.started()
             async for result in pings:
+                trail = trails.setdefault(result.sonar_id, PoseTrail())
+                poses = [] if result.final else trail.add(result.time_s, result.pose)
+                for pose in [*poses, *(trail.flush() if result.ended else [])]:
+                    self._put(self._poses, (result.sonar_id, pose))
                 for track in result.ended:
                     self._put(self._tracks, (result.sonar_id, track))
 
@@ -199,13 +208,13 @@ class Archive:
         self._wake.set()
 
     def _anything_waits(self) -> bool:
-        return bool(self._tracks or self._bins or self._events)
+        return any(map(len, (self._tracks, self._bins, self._events, self._poses)))
 
     def _what_waits(self) -> str:
         return f"{len(self._tracks)} tracks, {len(self._bins)} bins of metrics and {len(self._events)} events"
 
     async def _write(self) -> bool:
-        batches = [(backlog, *backlog.batch()) for backlog in (self._tracks, self._bins, self._events)]
+        batches = [(backlog, *backlog.batch()) for backlog in (self._tracks, self._bins, self._events, self._poses)]
         async with self._one_at_a_time:
             error, refused = await trio.to_thread.run_sync(self._try_to_write, [items for _, items, _ in batches])
         if error:
@@ -224,7 +233,7 @@ class Archive:
 
     def _try_to_write(self, batches: Sequence[list]) -> tuple[str, list[int]]:
         """Write in a worker thread; return what went wrong ("" for nothing), and how many rows were no rows."""
-        tracks, bins, events = batches
+        tracks, bins, events, poses = batches
         try:
             database = self._open()
             with database:
@@ -235,7 +244,9 @@ class Archive:
                     _insert(database, _INSERT_TRACK, [track_row(*item) for item in tracks]),
                     self._insert_bins(database, bins),
                     _insert(database, _INSERT_EVENT, [event_row(item) for item in events]),
+                    0,
                 ]
+                insert_poses(database, poses)
                 tallies.count_tracks(database, ids)
         except (sqlite3.Error, OSError) as error:
             self._close()
