@@ -110,7 +110,7 @@ POSES = {
     "longitude_deg": "REAL",
     "heading_deg": "REAL",
 }
-"""Where sonars were and where their axes pointed, since schema 5, as `poses` keeps them; NULL: from then on not known."""
+"""Where sonars were and where their axes pointed, since schema 5; see `poses`. NULL: from then on not known."""
 
 _TABLES = {"tracks": TRACKS, "series": SERIES, "metrics_bins": BINS, "events": EVENTS, "poses": POSES, **_TALLIES}
 """A column that is added to a table of an older version needs a default, or is NULL in its rows."""

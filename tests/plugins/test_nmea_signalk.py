@@ -68,19 +68,43 @@ def test_there_are_a_hundred_numbers() -> None:
     assert [fields(sentence)[1] for sentence in told] == [f"{number:02d}" for number in range(100)]
 
 
+def values_of(lines: list[bytes]) -> dict[str, object]:
+    updates = [json.loads(line)["updates"][0] for line in lines]
+    assert all(update["timestamp"] == "1970-01-01T12:35:19.000Z" for update in updates)
+    return {item["path"]: item["value"] for update in updates for item in update["values"]}
+
+
 def test_deltas_tell_tracks_and_zones() -> None:
-    deltas = Deltas("pen 1")
-    (update,) = deltas.of(result(track(7, "gate"), pose=POSE))["updates"]
-    told = {item["path"]: item["value"] for item in update["values"]}
-    assert told["environment.sonar.pen_1.count"] == 1
-    assert told["environment.sonar.pen_1.tracks.0"]["speed"] == 1.0
-    assert told["environment.sonar.pen_1.tracks.0"]["position"]["latitude"] == pytest.approx(54.499973, abs=1e-6)
-    assert told["notifications.sonar.pen_1.gate"]["state"] == "alert"
-    (update,) = deltas.of(result())["updates"]
-    told = {item["path"]: item["value"] for item in update["values"]}
-    assert told["environment.sonar.pen_1.tracks.0"] is None
-    assert told["notifications.sonar.pen_1.gate"]["state"] == "normal"
-    assert update["timestamp"] == "1970-01-01T12:35:19.000Z"
+    deltas = Deltas("pen-1")
+    told = values_of(deltas.of(result(track(2**60 + 1, "gate"), pose=POSE)))
+    assert told["environment.sonar.pen-1.count"] == 1
+    assert told["environment.sonar.pen-1.tracks.0"]["id"] == str(2**60 + 1)
+    assert told["environment.sonar.pen-1.tracks.0"]["speed"] == 1.0
+    assert told["environment.sonar.pen-1.tracks.0"]["position"]["latitude"] == pytest.approx(54.499973, abs=1e-6)
+    assert told["notifications.sonar.pen-1.gate"]["state"] == "alert"
+
+
+def test_that_something_is_over_is_told_three_times_but_not_of_what_has_begun_since() -> None:
+    deltas = Deltas("pen")
+    deltas.of(result(track(7, "gate"), track(8)))
+    for _ in range(2):
+        told = values_of(deltas.of(result()))
+        assert told["environment.sonar.pen.tracks.0"] is None
+        assert told["notifications.sonar.pen.gate"]["state"] == "normal"
+    told = values_of(deltas.of(result(track(9, "gate"))))
+    assert told["environment.sonar.pen.tracks.0"]["id"] == "9"
+    assert told["environment.sonar.pen.tracks.1"] is None
+    assert told["notifications.sonar.pen.gate"]["state"] == "alert"
+    assert values_of(deltas.of(result(track(9, "gate")))).keys() == {
+        "environment.sonar.pen.count",
+        "environment.sonar.pen.tracks.0",
+    }
+
+
+def test_many_tracks_are_shared_out_over_lines_that_fit_into_packets() -> None:
+    lines = Deltas("pen").of(result(*(track(2**62 + number) for number in range(300)), pose=POSE))
+    assert max(map(len, lines)) < 1400
+    assert len(values_of(lines)) == 301
 
 
 @pytest.fixture
