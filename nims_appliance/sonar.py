@@ -123,8 +123,8 @@ class SonarRunner:
 
     def _pose(self, frame: Frame, arrival: Arrival) -> Pose | None:
         location = self._sonar.settings.location
-        if location.source == "unknown":
-            return frame.pose
+        if location.source == "unknown" or (location.source == "navigation" and not self.link.is_live):
+            return frame.pose  # the vessel is elsewhere now than when the recording was made
         most_age_s = self._context.config.current.navigation.max_age_s
         return completed(frame, self._context.navigation.pose(location, arrival.monotonic_s, most_age_s))
 

@@ -208,7 +208,7 @@ class Archive:
         self._wake.set()
 
     def _anything_waits(self) -> bool:
-        return any(map(len, (self._tracks, self._bins, self._events, self._poses)))
+        return bool(self._tracks or self._bins or self._events or self._poses)
 
     def _what_waits(self) -> str:
         return f"{len(self._tracks)} tracks, {len(self._bins)} bins of metrics and {len(self._events)} events"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from .common import data_option, load, parse_settings, start_logging
 if TYPE_CHECKING:
     from ..archive import ArchiveReader, TrackFilter
     from ..export.pings import Pings
+    from ..export.places import Places
     from ..export.text import Rows
-    from ..frame import Pose
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".geojson": "geojson", ".parquet": "parquet"}
 
@@ -79,6 +78,7 @@ def export_command() -> None:
 def tracks(data: Path, output: str, kind: str | None, **filters: Any) -> None:
     """Write the ended tracks of the archive; JSON lines, GeoJSON and Parquet have their paths."""
     from ..archive import TrackFilter
+    from ..export.places import Places, placed
     from ..export.table_files import write_parquet, write_text
     from ..export.tables import TRACK_COLUMNS, counted, track_pages
     from ..export.text import csv_text, geojson_text, json_lines
@@ -87,14 +87,14 @@ def tracks(data: Path, output: str, kind: str | None, **filters: Any) -> None:
     kind = _kind(kind, output)
     reader = _reader(data)
     told = _Counter("tracks")
-    pages: Rows = counted(track_pages(reader, wanted, positions=kind != "csv"), told)
+    _, config = load(data)
+    places = Places(reader, config.current.sonars)
+    pages: Rows = counted(placed(track_pages(reader, wanted, positions=True), places, whole=kind != "csv"), told)
     if kind == "parquet":
-        load(data)
         write_parquet(pages, TRACK_COLUMNS, output, data, positions=True)
     elif kind == "geojson":
-        places = _Places(data)
-        write_text(geojson_text(pages, places), output)
-        places.tell_missing()
+        write_text(geojson_text(pages), output)
+        _tell_missing(places)
     else:
         write_text(json_lines(pages) if kind == "jsonl" else csv_text(pages, TRACK_COLUMNS), output)
     told.finish(output)
@@ -138,33 +138,14 @@ class _Counter:
         click.echo(f"{self._rows} {self._of_what}{'' if output == '-' else f' in {output}'}", err=True)
 
 
-class _Places:
-    """Where the sonars of a data folder are, as its settings say."""
-
-    def __init__(self, data: Path) -> None:
-        from ..navigation.fixes import Navigation
-
-        _, config = load(data)
-        navigation = Navigation()
-        self._poses: dict[str, Pose | None] = {
-            name: navigation.pose(sonar.location, 0.0, 0.0) for name, sonar in config.current.sonars.items()
-        }
-        self._missing: Counter[str] = Counter()
-
-    def __call__(self, sonar: str, time_s: float) -> Pose | None:
-        pose = self._poses.get(sonar)
-        if pose is None:
-            self._missing[sonar] += 1
-        return pose
-
-    def tell_missing(self) -> None:
-        """Say which sonars have no place."""
-        for sonar in sorted(self._missing):
-            click.echo(
-                f"nims: the tracks of {sonar} have no place on the map: set sonars.{sonar}.location "
-                "(source: fixed, latitude_deg, longitude_deg, axis_deg)",
-                err=True,
-            )
+def _tell_missing(places: Places) -> None:
+    """Say which sonars have no place."""
+    for sonar, count in sorted(places.missing.items()):
+        click.echo(
+            f"nims: {count} tracks of {sonar} have no place on the map: set sonars.{sonar}.location "
+            "(source: navigation, or fixed with latitude_deg, longitude_deg, axis_deg)",
+            err=True,
+        )
 
 
 def _kind(kind: str | None, output: str) -> str:

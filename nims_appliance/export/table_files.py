@@ -15,7 +15,7 @@ import msgspec
 from ..errors import NimsError
 from .optional import need
 from .tables import column_kind
-from .text import Rows
+from .text import Rows, placed_positions
 
 STANDARD_OUTPUT = "-"
 
@@ -63,7 +63,7 @@ def write_text(pieces: Iterable[str], output: str) -> None:
 
 
 def write_parquet(pages: Rows, columns: Sequence[str], output: str, data: Path, *, positions: bool = False) -> None:
-    """Write rows as an Apache Parquet file; a page is a row group. Positions are a list of structures.
+    """Write rows as an Apache Parquet file; a page is a row group. Positions are a list of structures with PLACED_KEYS.
 
     Raises:
       NimsError: pyarrow is not there, or the file cannot be written.
@@ -75,7 +75,7 @@ def write_parquet(pages: Rows, columns: Sequence[str], output: str, data: Path, 
     schema = _parquet_schema(pyarrow, columns, positions)
     with whole_file(Path(output)) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for page in pages:
-            rows = [{name: _parquet_value(name, row[name]) for name in schema.names} for row in page]
+            rows = [{name: _parquet_value(name, row) for name in schema.names} for row in page]
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
@@ -89,13 +89,12 @@ def _parquet_schema(pyarrow: Any, columns: Sequence[str], positions: bool) -> An
     fields = [(name, kinds[column_kind(name)]) for name in columns]
     if positions:
         place = [("time_s", pyarrow.float64()), *((f"{axis}_m", pyarrow.float32()) for axis in "xyz")]
+        place += [("latitude_deg", pyarrow.float64()), ("longitude_deg", pyarrow.float64())]
         fields += [("zones", pyarrow.string()), ("positions", pyarrow.list_(pyarrow.struct(place)))]
     return pyarrow.schema(fields)
 
 
-def _parquet_value(name: str, value: Any) -> Any:
+def _parquet_value(name: str, row: dict[str, Any]) -> Any:
     if name == "zones":
-        return msgspec.json.encode(value).decode()
-    if name == "positions":
-        return [{"time_s": time_s, "x_m": x_m, "y_m": y_m, "z_m": z_m} for time_s, x_m, y_m, z_m in value]
-    return value
+        return msgspec.json.encode(row[name]).decode()
+    return placed_positions(row) if name == "positions" else row[name]

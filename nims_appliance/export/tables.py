@@ -13,9 +13,10 @@ from ..archive import ArchiveReader, TrackFilter
 from ..archive.queries import METRICS
 from ..outputs.track_summary import SUMMARY_KEYS
 from ..times import iso_time
+from .places import PLACE_COLUMNS
 
 PAGE = 1000
-TRACK_COLUMNS = tuple(key for key in SUMMARY_KEYS if key != "zones")
+TRACK_COLUMNS = (*(key for key in SUMMARY_KEYS if key != "zones"), *PLACE_COLUMNS)
 """Of a table of tracks; the zones of a track are a list, and have no place in one."""
 METRIC_COLUMNS = (
     "sonar",

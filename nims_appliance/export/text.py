@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from ..frame import Pose
-from ..navigation.fixes import locate
 from ..outputs.track_summary import POSITION_KEYS
 from ..times import iso_time
 
 Rows = Iterable[list[dict[str, Any]]]
 """Pages of rows."""
+PLACED_KEYS = *POSITION_KEYS, "latitude_deg", "longitude_deg"
+"""Keys of a position on the map."""
 GEOJSON_HEAD = '{"type":"FeatureCollection","features":[\n'
 GEOJSON_FOOT = "\n]}\n"
 _DATE_LINE_DEG = 180.0
@@ -53,7 +53,7 @@ def csv_page(page: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def json_lines(pages: Rows) -> Iterator[str]:
-    """Yield pages of JSON objects, one a line; positions of tracks are objects with POSITION_KEYS."""
+    """Yield pages of JSON objects, one a line; positions of tracks are objects with PLACED_KEYS."""
     for page in pages:
         yield "".join(msgspec.json.encode(_with_keys(row)).decode() + "\n" for row in page)
 
@@ -61,43 +61,43 @@ def json_lines(pages: Rows) -> Iterator[str]:
 def _with_keys(row: dict[str, Any]) -> dict[str, Any]:
     if "positions" not in row:
         return row
-    return row | {"positions": [dict(zip(POSITION_KEYS, place, strict=True)) for place in row["positions"]]}
+    values = {key: value for key, value in row.items() if key != "places"}
+    return values | {"positions": placed_positions(row)}
 
 
-def geojson_text(pages: Rows, pose_of: Callable[[str, float], Pose | None]) -> Iterator[str]:
-    """Yield a FeatureCollection: a LineString for each track with positions, its description as properties.
+def placed_positions(track: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the positions of a track with `places` as objects with PLACED_KEYS."""
+    pairs = zip(track["positions"], track["places"], strict=True)
+    return [dict(zip(PLACED_KEYS, (*position, *(place or (None, None))), strict=True)) for position, place in pairs]
 
-    Args:
-      pages: of tracks with `positions`.
-      pose_of: where a sonar was at a time by its clock, and where its axis pointed.
+
+def geojson_text(pages: Rows) -> Iterator[str]:
+    """Yield a FeatureCollection: a LineString for each track with `places`, its description as properties.
 
     A track whose place is not known has the geometry null.
     """
     yield GEOJSON_HEAD
     first = True
     for page in pages:
-        yield geojson_page(page, pose_of, first=first)
+        yield geojson_page(page, first=first)
         first = False
     yield GEOJSON_FOOT
 
 
-def geojson_page(page: Iterable[dict[str, Any]], pose_of: Callable[[str, float], Pose | None], *, first: bool) -> str:
+def geojson_page(page: Iterable[dict[str, Any]], *, first: bool) -> str:
     """Return the features of a page of tracks, one a line; `first`: no page came before."""
-    features = [msgspec.json.encode(_feature(track, pose_of)).decode() for track in page]
+    features = [msgspec.json.encode(_feature(track)).decode() for track in page]
     return ("" if first or not features else ",\n") + ",\n".join(features)
 
 
-def _feature(track: dict[str, Any], pose_of: Callable[[str, float], Pose | None]) -> dict[str, Any]:
-    placed = [
-        (time_s, place)
-        for time_s, x_m, y_m, _ in track["positions"]
-        if (place := locate(pose_of(track["sonar"], time_s), x_m, y_m)) is not None
-    ]
-    properties = {key: value for key, value in track.items() if key != "positions"}
+def _feature(track: dict[str, Any]) -> dict[str, Any]:
+    pairs = zip(track["positions"], track["places"], strict=True)
+    known = [(position[0], place) for position, place in pairs if place is not None]
+    properties = {key: value for key, value in track.items() if key not in ("positions", "places")}
     properties["id"] = str(track["id"])  # JavaScript has no 64-bit numbers
     # The name under which others keep the times of a line's points.
-    properties["coordTimes"] = [iso_time(time_s) for time_s, _ in placed]
-    points = [[round(longitude, 8), round(latitude, 8)] for _, (latitude, longitude) in placed]
+    properties["coordTimes"] = [iso_time(time_s) for time_s, _ in known]
+    points = [[round(longitude, 8), round(latitude, 8)] for _, (latitude, longitude) in known]
     return {"type": "Feature", "id": properties["id"], "geometry": _geometry(points), "properties": properties}
 
 

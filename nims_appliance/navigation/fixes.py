@@ -3,50 +3,81 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..frame import Arrival, Frame, Pose
 from ..settings import LocationSettings
 from . import nmea
+from .trend import Trend
 
+FRESH_S = 3.0
+"""After so long without a word of the best instrument the others count."""
 EARTH_EQUATOR_M, EARTH_FLATTENING = 6378137.0, 1 / 298.257223563
 """WGS 84."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Something that an instrument has told."""
+@dataclass(slots=True)
+class _Instrument:
+    """What one source has told."""
 
-    value: Any
-    source: str
-    arrival: Arrival
+    heard_s: float = -math.inf
+    """When its last sentence came, on the monotonic clock; so are the others."""
+    sentences: int = 0
+    not_understood: int = 0
+    position: Trend = field(default_factory=lambda: Trend(0.0, 360.0))
+    position_s: float = -math.inf
+    heading: Trend = field(default_factory=lambda: Trend(math.tau))
+    heading_s: float = -math.inf
+    clock_offset_s: float = math.nan
+    clock_s: float = -math.inf
 
 
 class Navigation:
-    """What is known of the vessel; for the trio thread."""
+    """What is known of the vessel; for the trio thread.
+
+    Of several instruments that tell the same the first one in the settings counts, until it has been silent for
+    `FRESH_S`: two antennas are metres apart.
+    """
 
     def __init__(self) -> None:
-        self.sentences = 0
-        self.not_understood = 0
-        """Lines that are no sentence, or of a wrong checksum; sentences of other kinds do not count."""
-        self._position: Reading | None = None
-        self._heading: Reading | None = None
-        self._clock: Reading | None = None
+        self._instruments: dict[str, _Instrument] = {}
+
+    def expect(self, sources: Iterable[str]) -> None:
+        """Say which instruments there are, the best first; what others have told is forgotten."""
+        self._instruments = {source: self._instruments.get(source, _Instrument()) for source in sources}
 
     def take(self, line: bytes, source: str, arrival: Arrival) -> None:
         """Take a line of an instrument."""
+        heard = self._instruments.setdefault(source, _Instrument())
         if not nmea.is_sentence(line):
-            self.not_understood += 1
+            heard.not_understood += 1
             return
-        self.sentences += 1
+        heard.sentences += 1
+        heard.heard_s = arrival_s = arrival.monotonic_s
         position, heading, time_s = nmea.position_deg(line), nmea.heading_rad(line), nmea.time_utc_s(line)
         if position is not None:
-            self._position = Reading(position, source, arrival)
+            clock_s = nmea.time_of_day_s(line)
+            heard.position.tell(position, arrival_s if clock_s is None else clock_s, arrival_s)
+            heard.position_s = arrival_s
         if heading is not None:
-            self._heading = Reading(heading, source, arrival)
+            heard.heading.tell((heading,), arrival_s, arrival_s)
+            heard.heading_s = arrival_s
         if time_s is not None:
-            self._clock = Reading(arrival.utc_s - time_s, source, arrival)
+            heard.clock_offset_s, heard.clock_s = arrival.utc_s - time_s, arrival_s
+
+    def not_understood(self, source: str) -> None:
+        """Count what is no line at all."""
+        self._instruments.setdefault(source, _Instrument()).not_understood += 1
+
+    def _best(self, quantity: str, now_s: float) -> tuple[str, _Instrument] | None:
+        """Return the instrument to believe; `quantity` as the fields of _Instrument are named."""
+        told = [(getattr(heard, f"{quantity}_s"), source) for source, heard in self._instruments.items()]
+        fresh = [source for told_s, source in told if now_s - told_s <= FRESH_S]
+        newest_s, newest = max(told, default=(-math.inf, ""), key=lambda item: item[0])
+        source = fresh[0] if fresh else newest
+        return (source, self._instruments[source]) if newest_s > -math.inf else None
 
     def pose(self, location: LocationSettings, now_s: float, most_age_s: float) -> Pose | None:
         """Return where a sonar is and where its acoustic axis points, as far as it is known; None: not at all.
@@ -61,27 +92,41 @@ class Navigation:
         if location.source != "navigation":
             return None
         values: dict[str, float] = {}
-        if self._position is not None and now_s - self._position.arrival.monotonic_s <= most_age_s:
-            values["latitude_deg"], values["longitude_deg"] = self._position.value
-        if self._heading is not None and now_s - self._heading.arrival.monotonic_s <= most_age_s:
-            values["heading_rad"] = (self._heading.value + math.radians(location.axis_deg)) % (2 * math.pi)
+        best = self._best("position", now_s)
+        if best is not None and now_s - best[1].position_s <= most_age_s:
+            latitude_deg, longitude_deg = best[1].position.at(now_s)
+            values = {"latitude_deg": latitude_deg, "longitude_deg": (longitude_deg + 180.0) % 360.0 - 180.0}
+        best = self._best("heading", now_s)
+        if best is not None and now_s - best[1].heading_s <= most_age_s:
+            (heading,) = best[1].heading.at(now_s)
+            values["heading_rad"] = (heading + math.radians(location.axis_deg)) % math.tau
         return Pose(**values) if values else None
 
     def describe(self, now_s: float) -> dict[str, Any]:
         """Return what is known with source and age, JSON-able; `now_s` on the monotonic clock."""
 
-        def told(reading: Reading | None, value: Any) -> dict[str, Any] | None:
-            if reading is None:
+        def told(quantity: str, value_of: Callable[[_Instrument], Any]) -> dict[str, Any] | None:
+            best = self._best(quantity, now_s)
+            if best is None:
                 return None
-            return {"value": value, "source": reading.source, "age_s": now_s - reading.arrival.monotonic_s}
+            source, heard = best
+            return {"value": value_of(heard), "source": source, "age_s": now_s - getattr(heard, f"{quantity}_s")}
 
-        position, heading, clock = self._position, self._heading, self._clock
+        instruments = self._instruments.items()
         return {
-            "position_deg": told(position, list(position.value) if position else None),
-            "heading_deg": told(heading, math.degrees(heading.value) if heading else None),
-            "clock_offset_s": told(clock, clock.value if clock else None),
-            "sentences": self.sentences,
-            "not_understood": self.not_understood,
+            "position_deg": told("position", lambda heard: list(heard.position.last)),
+            "heading_deg": told("heading", lambda heard: math.degrees(heard.heading.last[0])),
+            "clock_offset_s": told("clock", lambda heard: heard.clock_offset_s),
+            "sentences": sum(heard.sentences for _, heard in instruments),
+            "not_understood": sum(heard.not_understood for _, heard in instruments),
+            "instruments": {
+                source: {
+                    "age_s": now_s - heard.heard_s if heard.sentences else None,
+                    "sentences": heard.sentences,
+                    "not_understood": heard.not_understood,
+                }
+                for source, heard in instruments
+            },
         }
 
 

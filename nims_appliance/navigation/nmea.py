@@ -71,6 +71,17 @@ def time_utc_s(sentence: bytes) -> float | None:
     return calendar.timegm((int(year), int(month), int(day), hour, minute, 0)) + second
 
 
+def time_of_day_s(sentence: bytes) -> float | None:
+    """Return when the position of a GGA or RMC sentence was true, seconds since midnight UTC; None as for positions."""
+    fields = _fields(sentence)
+    if fields is None or fields[0][-3:] not in ("GGA", "RMC") or len(fields) < 2:
+        return None
+    clock = fields[1]
+    if _number(clock) is None or not clock[:6].isdecimal() or len(clock) < 6:
+        return None
+    return int(clock[:2]) * 3600 + int(clock[2:4]) * 60 + float(clock[4:])
+
+
 def encode(*fields: str) -> bytes:
     """Return a sentence with its checksum and line end, "$NMTTM,..." from "NMTTM", ...
 

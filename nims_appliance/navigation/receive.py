@@ -25,6 +25,7 @@ async def receive_navigation(context: Context) -> None:
     with context.config.changes.subscribe("navigation", all_within(100)) as changes:
         while True:
             sources = context.config.current.navigation.sources
+            context.navigation.expect(sources)
             async with trio.open_nursery() as nursery:
                 states = dict.fromkeys(sources, "")
                 for text in sources:
@@ -50,7 +51,15 @@ async def _tell(context: Context, part: Any, states: dict[str, str]) -> None:
         if not states:
             part.set("stopped", "no instrument is configured")
         elif fresh:
-            part.set("running", f"{', '.join(fresh)} from {len(states)} instruments")
+            silent = [
+                f"{source} silent for {heard['age_s']:.0f} s"
+                for source, heard in told["instruments"].items()
+                if heard["age_s"] is not None and heard["age_s"] > most_age_s
+            ]
+            silent += [
+                f"nothing from {source}" for source, heard in told["instruments"].items() if not heard["sentences"]
+            ]
+            part.set("running", "; ".join([f"{', '.join(fresh)} from {len(states)} instruments", *silent]))
         else:
             part.set("waiting", "; ".join(filter(None, states.values())) or "nothing has been told yet")
         await trio.sleep(LOOK_INTERVAL_S)
@@ -78,7 +87,7 @@ async def _stream(context: Context, text: str, link: Link, connection: StreamCon
         *lines, rest = bytes(buffer.view).split(b"\n")
         if len(rest) > MOST_LINE_BYTES:
             rest = b""  # no instrument speaks like this
-            context.navigation.not_understood += 1
+            context.navigation.not_understood(text)
         buffer.consume(len(buffer) - len(rest))
         for line in lines:
             _take(context, text, link, line)

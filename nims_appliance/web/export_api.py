@@ -16,10 +16,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from ..backup import make_backup
+from ..export.places import Places, placed
 from ..export.tables import METRIC_COLUMNS, metric_pages, track_pages
-from ..export.text import csv_text, geojson_text
-from ..frame import Pose
-from ..navigation.fixes import Navigation
+from ..export.text import Rows, csv_text, geojson_text
 from . import arguments, streams
 from .auth import needs
 from .tracks_api import track_filter
@@ -32,16 +31,15 @@ if TYPE_CHECKING:
 def register(app: QuartTrio, context: Context) -> None:
     """Add the routes to the application."""
 
-    def pose_of(sonar: str, time_s: float) -> Pose | None:
-        settings = context.config.current.sonars.get(sonar)
-        return Navigation().pose(settings.location, 0.0, 0.0) if settings is not None else None
-
     @app.get("/api/v1/export/tracks.geojson")
     @needs("viewer")
     async def get_geojson() -> Response:
         reader, wanted = _reader(context), track_filter()
-        pages = track_pages(reader, wanted, positions=True) if reader is not None else iter(())
-        return _streamed(reader, geojson_text(pages, pose_of), "tracks.geojson", "application/geo+json")
+        pages: Rows = iter(())
+        if reader is not None:
+            places = Places(reader, context.config.current.sonars)
+            pages = placed(track_pages(reader, wanted, positions=True), places)
+        return _streamed(reader, geojson_text(pages), "tracks.geojson", "application/geo+json")
 
     @app.get("/api/v1/export/metrics.csv")
     @needs("viewer")

@@ -13,11 +13,13 @@ from werkzeug.exceptions import BadRequest, NotFound
 
 from ..archive import TrackFilter
 from ..archive.queries import SORTED_BY
+from ..export.places import Places
 from ..export.tables import TRACK_COLUMNS
+from ..export.text import csv_page
 from . import arguments
 from .auth import needs
 from .bodies import json_answer
-from .downloads import csv_download, csv_lines
+from .downloads import csv_download
 from .state import WebState, describe_track, from_json, to_json
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
         which = arguments.choice("state", ("all", "live", "ended"), "all")
         reader = context.archive.reader if context.archive is not None else None
         if (form := arguments.choice("format", ("json", "csv", "jsonl"), "json")) == "csv":
-            pages = _csv_pages(reader, wanted, sort, descending)
+            pages = _csv_pages(context, wanted, sort, descending)
             return csv_download("tracks.csv", TRACK_COLUMNS, pages)
         if form == "jsonl":
             lines = Response(_json_lines(reader, wanted, sort, descending), content_type="application/jsonl")
@@ -67,12 +69,12 @@ def register(app: QuartTrio, context: Context, state: WebState) -> None:
     @app.get("/api/v1/tracks/<int:number>")
     @needs("viewer")
     async def get_track(number: int) -> Response:
-        track = None
-        if context.archive is not None and number < 2**63:
-            track = await context.archive.reader.run(context.archive.reader.track, number)
-        if track is None:
+        reader = context.archive.reader if context.archive is not None else None
+        track = await reader.run(reader.track, number) if reader is not None and number < 2**63 else None
+        if reader is None or track is None:
             raise NotFound(f"the archive has no track {number}")
-        return json_answer(_told(track))
+        places = Places(reader, context.config.current.sonars)
+        return json_answer(_told(await reader.run(partial(places.put, track, whole=True))))
 
     @app.get("/api/v1/tracks/labels")
     @needs("viewer")
@@ -138,19 +140,33 @@ async def _json_lines(
         yield b"".join(to_json(track | {"id": str(track["id"])}) + b"\n" for track in tracks)
 
 
-async def _csv_pages(
-    reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
-) -> AsyncIterator[str]:
-    async for tracks in _pages(reader, wanted, sort, descending):
-        yield csv_lines([track[key] for key in TRACK_COLUMNS] for track in tracks)
+async def _csv_pages(context: Context, wanted: TrackFilter, sort: str, descending: bool) -> AsyncIterator[str]:
+    reader = context.archive.reader if context.archive is not None else None
+    if reader is None:
+        return
+    places = Places(reader, context.config.current.sonars)
+
+    def text(tracks: list[dict[str, Any]]) -> str:
+        return csv_page((places.put(track, whole=False) for track in tracks), TRACK_COLUMNS)
+
+    async for tracks in _pages(reader, wanted, sort, descending, positions=True):
+        yield await reader.run(text, tracks)
 
 
 async def _pages(
-    reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool
+    reader: ArchiveReader | None, wanted: TrackFilter, sort: str, descending: bool, *, positions: bool = False
 ) -> AsyncIterator[list[dict[str, Any]]]:
     mark: tuple[Any, int] | None = None
     while reader is not None:
-        page = partial(reader.tracks, wanted, sort=sort, descending=descending, limit=CSV_PAGE, after=mark)
+        page = partial(
+            reader.tracks,
+            wanted,
+            sort=sort,
+            descending=descending,
+            limit=CSV_PAGE,
+            after=mark,
+            positions=positions,
+        )
         tracks, mark = await reader.run(page)
         yield tracks
         if mark is None:

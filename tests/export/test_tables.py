@@ -17,7 +17,6 @@ from nims_appliance.errors import NimsError
 from nims_appliance.export import tables, text
 from nims_appliance.export.optional import need
 from nims_appliance.export.table_files import write_text
-from nims_appliance.frame import Pose
 
 PLACE = "sonars: {pen: {profile: kongsberg-m3, link: 'tcp://h:1', location: {%s}}}"
 
@@ -65,7 +64,8 @@ def test_tracks_are_filtered_by_sonar_time_and_class(tmp_path, fill_archive, mak
     )
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert [track["id"] for track in found] == [10, 30]
-    assert found[0]["positions"][1] == {"time_s": 1700000000.5, "x_m": 1.5, "y_m": 2.5, "z_m": 0.25}
+    unknown = {"latitude_deg": None, "longitude_deg": None}
+    assert found[0]["positions"][1] == {"time_s": 1700000000.5, "x_m": 1.5, "y_m": 2.5, "z_m": 0.25, **unknown}
 
 
 def test_pages_are_read_as_they_are_taken_and_meet_without_gap_or_overlap(
@@ -119,9 +119,8 @@ def test_geojson_has_lines_at_the_places_of_the_settings(tmp_path, fill_archive,
 
 
 def test_a_line_over_the_date_line_is_cut_there():
-    pose = Pose(latitude_deg=0.0, longitude_deg=179.9995, heading_rad=0.0)
     track = {"id": 1, "sonar": "pen", "positions": [(0.0, 0.0, 0.0, 0.0), (1.0, 111.320, 0.0, 0.0)]}
-    feature = json.loads(text.geojson_page([track], lambda sonar, time_s: pose, first=True))
+    feature = json.loads(text.geojson_page([track | {"places": [(0.0, 179.9995), (0.0, -179.9995)]}], first=True))
     (west, east) = feature["geometry"]["coordinates"]
     assert feature["geometry"]["type"] == "MultiLineString"
     assert west[-1][0] == 180
@@ -143,7 +142,8 @@ def test_parquet_is_read_back_by_pyarrow(tmp_path, fill_archive, make_track, mon
     assert result.exit_code == 0, result.output
     table = parquet.read_table(tmp_path / "out.parquet").to_pylist()
     assert [row["id"] for row in table] == list(range(5))
-    assert table[0]["positions"][0] == {"time_s": 1700000000.25, "x_m": 1.0, "y_m": 2.0, "z_m": 0.0}
+    unknown = {"latitude_deg": None, "longitude_deg": None}
+    assert table[0]["positions"][0] == {"time_s": 1700000000.25, "x_m": 1.0, "y_m": 2.0, "z_m": 0.0, **unknown}
     assert table[0]["mean_width_m"] is None
     assert table[0]["calibrated"] is True
 

@@ -1,0 +1,70 @@
+"""Places: where tracks were on the map, by where their sonar was and how it was turned at the time of each position."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..archive import ArchiveReader, PoseLookup
+from ..frame import Pose
+from ..navigation.fixes import Navigation, locate
+
+if TYPE_CHECKING:
+    from ..settings import SonarSettings
+
+PLACE_COLUMNS = "first_latitude_deg", "first_longitude_deg", "last_latitude_deg", "last_longitude_deg"
+"""Where a track began and ended; None where that is not known."""
+
+
+class Places:
+    """Puts tracks of an archive on the map. For one thread at a time.
+
+    Args:
+      sonars: settings, by name. A sonar with a fixed place was there whenever the archive knows no other.
+    """
+
+    def __init__(self, reader: ArchiveReader, sonars: Mapping[str, SonarSettings]) -> None:
+        self.missing: Counter[str] = Counter()
+        """Tracks without a place, by sonar."""
+        self._poses = PoseLookup(reader)
+        self._fixed = {
+            name: pose
+            for name, settings in sonars.items()
+            if (pose := Navigation().pose(settings.location, 0.0, 0.0)) is not None
+        }
+
+    def pose(self, sonar: str, time_s: float) -> Pose | None:
+        """Return where a sonar was at a time of its clock.
+
+        Raises:
+          ArchiveError: the archive cannot be read.
+        """
+        pose = self._poses(sonar, time_s)
+        if pose is None or any(map(math.isnan, (pose.latitude_deg, pose.longitude_deg, pose.heading_rad))):
+            return self._fixed.get(sonar, pose)
+        return pose
+
+    def put(self, track: dict[str, Any], *, whole: bool) -> dict[str, Any]:
+        """Return a track, which has `positions`, with PLACE_COLUMNS.
+
+        Args:
+          whole: with `places` too: (latitude, longitude) in degrees or None, for each position.
+        """
+        positions, sonar = track["positions"], track["sonar"]
+        wanted = positions if whole else [*positions[:1], *positions[-1:]]
+        places = [locate(self.pose(sonar, time_s), x_m, y_m) for time_s, x_m, y_m, _ in wanted]
+        first, last = (places[0], places[-1]) if places else (None, None)
+        if first is None and last is None:
+            self.missing[sonar] += 1
+        values = (*(first or (None, None)), *(last or (None, None)))
+        return track | dict(zip(PLACE_COLUMNS, values, strict=True)) | ({"places": places} if whole else {})
+
+
+def placed(
+    pages: Iterable[list[dict[str, Any]]], places: Places, *, whole: bool = True
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield pages of tracks with their places; see `Places.put`."""
+    for page in pages:
+        yield [places.put(track, whole=whole) for track in page]
