@@ -170,6 +170,13 @@ def _recording_options(function: Callable) -> Callable:
             "-o", "--output", required=True, metavar="OUT.nc", type=click.Path(path_type=Path), help="File to write."
         ),
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting: location.source=fixed"),
+        click.option(
+            "--sonar",
+            default="",
+            metavar="NAME",
+            help="Whose positions in the archive of --data are those of pings without their own. "
+            "[default: as the recording says]",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -178,11 +185,13 @@ def _recording_options(function: Callable) -> Callable:
 
 @export_command.command("sv")
 @_recording_options
-def sv(recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...]) -> None:
+def sv(
+    recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...], sonar: str
+) -> None:
     """Write the Sv of an echosounder's recordings as netCDF, in the shape that echopype works on."""
     from ..export.sv import export_sv
 
-    pings = _pings(recordings, data, profile, output, settings, want_samples=False)
+    pings = _pings(recordings, data, profile, output, settings, sonar, want_samples=False)
     _tell(pings, export_sv(pings, recordings, output, data), output)
 
 
@@ -192,20 +201,23 @@ def _pings(
     profile: str,
     output: Path,
     settings: tuple[str, ...],
+    sonar: str,
     *,
     want_samples: bool,
 ) -> Pings:
     from ..config.store import one_sonar
     from ..export.pings import Pings
+    from ..export.places import recorded_poses
     from ..plugin_host.host import PluginHost
 
     start_logging(None)
     plugins = PluginHost.load(data)
-    sonar = one_sonar(plugins, profile, parse_settings(settings))
+    used = one_sonar(plugins, profile, parse_settings(settings))
     if any(output.exists() and path.exists() and output.samefile(path) for path in recordings):
         raise ConfigError(f"{output} is one of the recordings: the export would overwrite it")
     found = plugins.profile(profile)
-    return Pings(found, plugins.driver(found), sonar, want_samples=want_samples)
+    poses = recorded_poses(data, sonar)
+    return Pings(found, plugins.driver(found), used, pose_of=poses, want_samples=want_samples)
 
 
 def _tell(pings: Pings, written: int, output: Path) -> None:
@@ -220,10 +232,10 @@ def _tell(pings: Pings, written: int, output: Path) -> None:
 @export_command.command("sonar-netcdf")
 @_recording_options
 def sonar_netcdf(
-    recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...]
+    recordings: tuple[Path, ...], data: Path, profile: str, output: Path, settings: tuple[str, ...], sonar: str
 ) -> None:
     """Write the pings of recordings, and single targets of split-beam pings, as ICES SONAR-netCDF4 2.0."""
     from ..export.sonar_netcdf import export_sonar_netcdf
 
-    pings = _pings(recordings, data, profile, output, settings, want_samples=True)
+    pings = _pings(recordings, data, profile, output, settings, sonar, want_samples=True)
     _tell(pings, export_sonar_netcdf(pings, recordings, output, data), output)

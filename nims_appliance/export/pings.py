@@ -10,7 +10,7 @@ from pathlib import Path
 from ..decoder import Driver
 from ..errors import ConfigError, NimsError
 from ..file_decoder import FileDecoder
-from ..frame import Frame
+from ..frame import Frame, Pose
 from ..navigation.fixes import Navigation, completed
 from ..plugin_host.host import make_decoder_context
 from ..profile import Profile
@@ -24,6 +24,7 @@ class Pings:
 
     Args:
       settings: of the sonar that made them; its fixed location completes pings that do not tell where they were.
+      pose_of: where the sonar of a file was at a time of its clock; counts where neither the ping nor `settings` tell.
       want_samples: ask the driver for complex samples.
       progress: told often how many bytes of all files are done.
     """
@@ -34,6 +35,7 @@ class Pings:
         driver: Driver,
         settings: SonarSettings,
         *,
+        pose_of: Callable[[Path, float], Pose | None] = lambda path, time_s: None,
         want_samples: bool = False,
         progress: Callable[[int], object] = lambda done: None,
     ) -> None:
@@ -49,7 +51,8 @@ class Pings:
         """Files that could not be read to their end, or had no ping, in a sentence each."""
         self._driver = driver
         self._decoder = FileDecoder(driver, context, profile.limits.packet_bytes, progress)
-        self._pose = Navigation().pose(settings.location, 0.0, 0.0)
+        self._fixed = Navigation().pose(settings.location, 0.0, 0.0)
+        self._pose_of = pose_of
 
     def read(self, paths: Sequence[Path]) -> Iterator[Frame]:
         """Yield the pings of all channels, numbered from 1; a file that cannot be read is told in `errors`.
@@ -85,4 +88,5 @@ class Pings:
                 self.left_out["the driver got it wrong"] += 1
                 continue
             self.frames_read += 1
-            yield frame.stamped(path.name, self.frames_read, arrival, completed(frame, self._pose))
+            pose = self._fixed or self._pose_of(path, frame.time_s)
+            yield frame.stamped(path.name, self.frames_read, arrival, completed(frame, pose))

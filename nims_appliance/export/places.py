@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..archive import ArchiveReader, PoseLookup
+from ..archive import FILE_NAME, ArchiveReader, PoseLookup
+from ..errors import NimsError
 from ..frame import Pose
 from ..navigation.fixes import Navigation, locate
+from ..recording.container import MAGIC, Reader
 
 if TYPE_CHECKING:
     from ..settings import SonarSettings
@@ -68,3 +71,35 @@ def placed(
     """Yield pages of tracks with their places; see `Places.put`."""
     for page in pages:
         yield [places.put(track, whole=whole) for track in page]
+
+
+def recorded_poses(data: Path, sonar: str = "") -> Callable[[Path, float], Pose | None]:
+    """Return what tells where the sonar of a recording was at a time of its clock, by the archive of a data folder.
+
+    Args:
+      sonar: its name; empty: as the recording says, or the folder of its recordings.
+    """
+    if not (data / FILE_NAME).is_file():
+        return lambda path, time_s: None
+    lookup = PoseLookup(ArchiveReader(data / FILE_NAME))
+    names: dict[Path, str] = {}
+
+    def pose_of(path: Path, time_s: float) -> Pose | None:
+        if path not in names:
+            names[path] = sonar or recorded_sonar(path)
+        return lookup(names[path], time_s) if names[path] else None
+
+    return pose_of
+
+
+def recorded_sonar(path: Path) -> str:
+    """Return the name of the sonar that a recording of the appliance is of; empty: it is not known."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(MAGIC)) == MAGIC:
+                file.seek(0)
+                return Reader(file, path.name).header.sonar
+    except (OSError, NimsError):
+        return ""  # whoever reads its pings says so
+    folder = path.absolute().parent.name
+    return folder if path.name.startswith(f"{folder}_") else ""

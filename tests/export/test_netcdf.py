@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from nims_appliance.acoustics.calibration import sv_db
+from nims_appliance.archive.poses import PoseRow, insert_poses
+from nims_appliance.archive.schema import FILE_NAME, connect
 from nims_appliance.cli import nims
 from nims_appliance.config.store import one_sonar
 from nims_appliance.errors import NimsError
@@ -271,3 +273,29 @@ def test_a_recording_that_ends_early_gives_what_was_in_it(recordings, tmp_path):
     assert "none.raw" in result.stderr
     with h5py.File(tmp_path / "out.nc") as file:
         assert 15 < file["Sv"].shape[1] < 25
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by the option", "by the folder"])
+def test_pings_of_a_vessel_have_the_places_that_the_archive_knows(recordings, tmp_path, named):
+    packet = (recordings / "m3/m3-header14-128x1272-one-ping.imb").read_bytes()
+    recording = tmp_path / "bow" / "bow_20260701T120000.000Z.imb"
+    recording.parent.mkdir()
+    recording.write_bytes(packet)
+    (frame,) = read(recording, "kongsberg-m3")
+    database = connect(tmp_path / FILE_NAME)
+    with database:
+        # ten seconds before and after; the ping is in the middle of a turn through north
+        rows = [PoseRow(frame.time_s - 10.0, 50.0, 5.0, 350.0), PoseRow(frame.time_s + 10.0, 50.002, 5.004, 20.0)]
+        insert_poses(database, [("bow", row) for row in rows])
+    database.close()
+    arguments = ["sonar-netcdf", recording, "--profile", "kongsberg-m3", "--data", tmp_path]
+    for more, expected in (
+        (["--sonar", "bow"] if named else [], (50.001, 5.002, 5.0)),
+        (["--sonar", "stern"], (np.nan, np.nan, np.nan)),
+        (["--set", "location.source=fixed", "--set", "location.latitude_deg=1"], (1.0, 0.0, 0.0)),
+    ):
+        assert export(*arguments, *more, "-o", tmp_path / "out.nc").exit_code == 0
+        with h5py.File(tmp_path / "out.nc") as file:
+            group = file["Sonar/Beam_group1"]
+            told = [group[f"platform_{name}"][0] for name in ("latitude", "longitude", "heading")]
+        assert told == pytest.approx(expected, abs=1e-6, nan_ok=True)
