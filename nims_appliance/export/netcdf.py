@@ -63,6 +63,13 @@ def string_type() -> Any:
     return h5py.string_dtype()
 
 
+def write_fixed(group: Any, name: str, dimensions: tuple[str, ...], dtype: Any, values: Any, attributes: dict) -> None:
+    """Write a variable whose values are all known; a `valid_min` gets the type that the convention wants."""
+    variable = group.create_variable(name, dimensions, dtype)
+    variable[...] = values
+    variable.attrs.update({key: np.float32(text) if key == "valid_min" else text for key, text in attributes.items()})
+
+
 def write_enumerated(group: Any, name: str, dimensions: tuple[str, ...], enumeration: Any, member: str) -> Any:
     """Write a variable that has one value throughout, when its dimensions have their last sizes; return it.
 
