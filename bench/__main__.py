@@ -1,4 +1,4 @@
-"""``python -m bench [--quick] [--only kernels|latency|live|start]``: measures, prints, keeps the figures as JSON.
+"""``python -m bench [--quick] [--only kernels|latency|camera|live|start]``: measures, prints, keeps figures as JSON.
 
 Medians on a machine that does nothing else are what counts: the load average is written beside the figures.
 """
@@ -11,10 +11,16 @@ from pathlib import Path
 
 from nims_appliance.plugin_host.host import PluginHost
 
-from . import endtoend, kernels, live, startup
+from . import camera, endtoend, kernels, live, startup
 from .report import FOLDER, Report
 
-PARTS = {"kernels": kernels.measure, "latency": endtoend.measure, "live": live.measure, "start": startup.measure}
+PARTS = {
+    "kernels": kernels.measure,
+    "latency": endtoend.measure,
+    "camera": camera.measure,
+    "live": live.measure,
+    "start": startup.measure,
+}
 
 
 def main() -> None:

@@ -234,6 +234,8 @@ class SonarRunner:
     def _publish(self, result: PingResult | None) -> None:
         if result is None or self._context.results.closed:
             return
+        if self._context.triggers is not None:
+            self._context.triggers.look(result)
         for note in result.notes:
             self._notes.append(note)
             kind = note.rstrip("0123456789.+- dB")

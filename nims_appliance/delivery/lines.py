@@ -10,7 +10,8 @@ import trio
 
 from ..errors import ConfigError
 from .address import Action, parse_action
-from .senders import TcpDelivery, UdpSender, UndeliveredError
+from .deliveries import TcpDelivery, UndeliveredError
+from .senders import UdpSender
 
 log = logging.getLogger(__name__)
 

@@ -29,16 +29,16 @@ class Outbox:
         self.dropped = 0
         """Messages that were given up: too old, or too many."""
 
-    def add(self, action: str, bodies: list[bytes]) -> None:
-        """Keep messages.
+    def add(self, action: str, bodies: list[bytes]) -> list[int]:
+        """Keep messages; return their numbers.
 
         Raises:
           OSError, sqlite3.Error: they cannot be written.
         """
         with self._opened() as database:
             now_s = time.time()
-            rows = [(action, body, now_s) for body in bodies]
-            database.executemany("INSERT INTO messages (action, body, since_s) VALUES (?, ?, ?)", rows)
+            insert = "INSERT INTO messages (action, body, since_s) VALUES (?, ?, ?)"
+            numbers = [database.execute(insert, (action, body, now_s)).lastrowid or 0 for body in bodies]
             (count,) = database.execute("SELECT count(*) FROM messages").fetchone()
             # as many as there are too many, and what is too old; not what a clock set forward makes look old by years
             oldest_s = now_s - LONGEST_S
@@ -46,6 +46,7 @@ class Outbox:
             if count > MOST_MESSAGES:
                 query = "DELETE FROM messages WHERE number IN (SELECT number FROM messages ORDER BY number LIMIT ?)"
                 self.dropped += database.execute(query, (count - MOST_MESSAGES,)).rowcount
+        return numbers
 
     def first(self, action: str, most: int = 100) -> list[tuple[int, bytes]]:
         """Return the oldest messages for an action, with their numbers; none while there is no file."""

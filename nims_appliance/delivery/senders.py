@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import socket
 import sqlite3
-import subprocess
 from collections import deque
-from pathlib import Path
-from typing import Protocol
+from dataclasses import dataclass
 
-import httpx
 import trio
 
 from .address import Action, without_login
+from .deliveries import Delivery, UndeliveredError, attempt
 from .outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
-"""Messages in memory for one action; more are lost, and counted."""
+"""Messages in memory for one action; more are lost, and counted. What is kept on disk leaves the memory."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
-ATTEMPT_S = 10.0
-COMMAND_S = 60.0
-LATER_STATUS = (408, 425, 429)
-COMMANDS_FOLDER = "commands"
-
-
-class UndeliveredError(Exception):
-    """A message did not arrive; `again` says whether it may later."""
-
-    def __init__(self, text: str, again: bool = True) -> None:
-        super().__init__(text)
-        self.again = again
+AT_ONCE = 20
+"""Messages read from the disk, and removed when all have been delivered."""
+KEEP_S = 0.5
+"""A message that has not arrived after so long is on disk: a power cut costs no more."""
 
 
 class UdpSender:
@@ -43,6 +32,8 @@ class UdpSender:
     def __init__(self, action: Action) -> None:
         self.sent = self.failed = 0
         self.last_error = ""
+        self.known = trio.Event()
+        """Its address has been looked up, or is none."""
         self._action = action
         self._address: tuple | None = None
         self._socket: socket.socket | None = None
@@ -58,6 +49,7 @@ class UdpSender:
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._address = address
+        self.known.set()
 
     def send(self, body: bytes) -> bool:
         """Send at once; return whether the datagram left this computer."""
@@ -72,6 +64,7 @@ class UdpSender:
             self.last_error = f"{without_login(self._action)}: {error.strerror or error}"
             return False
         self.sent += 1
+        self.last_error = ""
         return True
 
     async def run(self) -> None:
@@ -88,6 +81,7 @@ class UdpSender:
             found = await trio.socket.getaddrinfo(self._action.host, self._action.port, type=socket.SOCK_DGRAM)
         except OSError as error:
             self.last_error = f"cannot find {self._action.host!r}: {error.strerror or error}"
+            self.known.set()
             return
         family, _, _, _, address = found[0]
         if address != self._address:
@@ -100,22 +94,19 @@ class UdpSender:
             self._socket = None
 
 
-class Delivery(Protocol):
-    """Delivers messages to one place."""
-
-    async def __call__(self, body: bytes) -> None:
-        """Deliver one message.
-
-        Raises:
-          UndeliveredError: it did not arrive.
-        """
-
-    async def close(self) -> None:
-        """Let go of connections."""
+@dataclass(slots=True, eq=False)
+class _Message:
+    body: bytes
+    number: int = 0
+    """In the outbox; 0: it is in memory only."""
 
 
 class QueuedSender:
-    """Delivers messages one after the other; what does not arrive waits on disk, where the action asks for that."""
+    """Delivers messages one after the other; what does not arrive waits on disk, where the action asks for that.
+
+    A message leaves the disk when it has arrived, or never will: whatever ends the appliance in between, it is
+    delivered at least once, and twice only if it ended just then.
+    """
 
     def __init__(self, action: Action, deliver: Delivery, outbox: Outbox) -> None:
         self.sent = self.failed = self.lost = 0
@@ -123,10 +114,14 @@ class QueuedSender:
         self._action = action
         self._deliver = deliver
         self._outbox = outbox
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[_Message] = deque()
         self._more = trio.Event()
+        self._keeping = trio.Lock()
         self._backlog = True
         """Something may wait on disk; that goes first."""
+        self._done: list[int] = []
+        """What has been delivered and is still on disk."""
+        self._is_disk_bad = False
 
     @property
     def waiting(self) -> int:
@@ -138,31 +133,17 @@ class QueuedSender:
         if len(self._queue) >= MOST_WAITING:
             self.lost += 1
             return False
-        self._queue.append(body)
+        self._queue.append(_Message(body))
         self._more.set()
         return True
 
     async def run(self) -> None:
         """Deliver until cancelled; what waits in memory then is put on disk."""
-        retry_s = FIRST_RETRY_S
         try:
-            while True:
-                if self._action.is_delivered_later and self._backlog and not await self._work_off():
-                    await self._put_on_disk()
-                    await trio.sleep(retry_s)
-                    retry_s = min(2 * retry_s, LONGEST_RETRY_S)
-                    continue
-                retry_s = FIRST_RETRY_S
-                while not self._queue:
-                    await self._more.wait()
-                    self._more = trio.Event()
-                body = self._queue[0]
-                error = await self._attempt(body)
-                if error is None or not error.again or not self._action.is_delivered_later:
-                    self._queue.popleft()
-                else:
-                    await self._put_on_disk()
-                    await trio.sleep(retry_s)
+            async with trio.open_nursery() as nursery:
+                if self._action.is_delivered_later:
+                    nursery.start_soon(self._keep_what_waits)
+                await self._deliver_all()
         finally:
             with trio.move_on_after(1) as scope:
                 scope.shield = True
@@ -170,135 +151,116 @@ class QueuedSender:
                     await self._put_on_disk()
                 await self._deliver.close()
 
+    async def _deliver_all(self) -> None:
+        retry_s = FIRST_RETRY_S
+        while True:
+            if self._action.is_delivered_later and self._backlog and not await self._work_off():
+                await trio.sleep(retry_s)
+                retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+                continue
+            retry_s = FIRST_RETRY_S
+            while not self._queue and not (self._backlog and self._action.is_delivered_later):
+                await self._more.wait()
+                self._more = trio.Event()
+            if not self._queue:
+                continue
+            message = self._queue[0]
+            error = await self._attempt(message.body)
+            if error is not None and error.again and self._action.is_delivered_later:
+                await self._put_on_disk()
+                await trio.sleep(retry_s)
+            else:
+                await self._forget(message)
+
     async def _attempt(self, body: bytes) -> UndeliveredError | None:
-        try:
-            with trio.fail_after(COMMAND_S if self._action.scheme == "command" else ATTEMPT_S):
-                await self._deliver(body)
-        except (UndeliveredError, trio.TooSlowError) as error:
-            failure = error if isinstance(error, UndeliveredError) else UndeliveredError("no answer in time")
-            self.failed += 1
-            text = f"{without_login(self._action)}: {failure}"
-            if text != self.last_error:
-                log.warning("trigger %s%s", text, "; trying again" if failure.again else "; given up")
-            self.last_error = text
-            return failure
-        if self.last_error:
-            log.info("trigger %s: delivered again", self._action)
-        self.last_error = ""
-        self.sent += 1
-        return None
+        error = await attempt(self._deliver, self._action, body)
+        if error is None:
+            if self.last_error:
+                log.info("trigger %s: delivered again", without_login(self._action))
+            self.last_error = ""
+            self.sent += 1
+            return None
+        self.failed += 1
+        text = f"{without_login(self._action)}: {error}"
+        if text != self.last_error:
+            again = error.again and self._action.is_delivered_later
+            log.warning("trigger %s%s", text, "; trying again" if again else "; given up")
+        self.last_error = text
+        return error
 
     async def _work_off(self) -> bool:
-        """Deliver what waits on disk; return whether nothing is left there."""
+        """Deliver what waits on disk; return whether nothing is left there, or the disk cannot be read."""
+        self._backlog = False  # what is put there from now on may not be seen below
         try:
-            while messages := await trio.to_thread.run_sync(self._outbox.first, str(self._action)):
+            while messages := await trio.to_thread.run_sync(self._outbox.first, str(self._action), AT_ONCE):
                 for number, body in messages:
+                    if number in self._done:
+                        continue
                     error = await self._attempt(body)
                     if error is not None and error.again:
+                        self._backlog = True
                         return False
-                    await trio.to_thread.run_sync(self._outbox.remove, [number])
+                    self._done.append(number)
+                if not await self._remove_done():
+                    break
         except (OSError, sqlite3.Error) as error:
-            self.last_error = f"outbox: {error}"
-            return True  # what is in memory can still be delivered
-        self._backlog = False
+            self._told_by_disk(error)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._remove_done()
         return True
 
-    async def _put_on_disk(self) -> None:
-        bodies = list(self._queue)
-        if not bodies:
-            return
+    async def _remove_done(self) -> bool:
         try:
-            await trio.to_thread.run_sync(self._outbox.add, str(self._action), bodies)
+            if self._done:
+                await trio.to_thread.run_sync(self._outbox.remove, list(self._done))
+                self._done.clear()
         except (OSError, sqlite3.Error) as error:
-            self.last_error = f"outbox: {error}"
+            self._told_by_disk(error)
+            return False
+        return True
+
+    async def _forget(self, message: _Message) -> None:
+        """Forget a message that has arrived or never will, wherever it is by now."""
+        if not self._keeping.locked() and not message.number:
+            self._queue.remove(message)
             return
-        self._backlog = True
-        for _ in bodies:
-            self._queue.popleft()
+        async with self._keeping:
+            if message.number:
+                self._done.append(message.number)
+                await self._remove_done()
+            else:
+                self._queue.remove(message)
 
+    async def _keep_what_waits(self) -> None:
+        """Put on disk what could not be delivered at once, also while it is being tried."""
+        while True:
+            before = self._queue[-1] if self._queue else None
+            await trio.sleep(KEEP_S)
+            if before is not None and before in self._queue:
+                await self._put_on_disk()
+            if self._is_disk_bad:
+                self._is_disk_bad, self._backlog = False, True
+                self._more.set()
 
-class TcpDelivery:
-    """Writes lines to a TCP server, over one connection."""
+    def _told_by_disk(self, error: Exception) -> None:
+        """The disk cannot be used: what is in memory is delivered all the same, and it is tried again."""
+        self._is_disk_bad = True
+        self.last_error = f"outbox: {error}"
 
-    def __init__(self, action: Action) -> None:
-        self._action = action
-        self._stream: trio.SocketStream | None = None
-
-    async def __call__(self, body: bytes) -> None:
-        try:
-            if self._stream is not None and await self._was_closed():
-                await self.close()
-            if self._stream is None:
-                self._stream = await trio.open_tcp_stream(self._action.host, self._action.port)
-            await self._stream.send_all(body + b"\n")
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            await self.close()
-            raise UndeliveredError(
-                getattr(error, "strerror", None) or str(error) or "the connection was lost"
-            ) from error
-        except BaseException:
-            await self.close()
-            raise
-
-    async def _was_closed(self) -> bool:
-        """Whether the other end has closed: then a line would be taken by the kernel and be lost."""
-        assert self._stream is not None
-        return self._stream.socket.is_readable() and await self._stream.receive_some(1024) == b""
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._stream is not None:
-            await trio.aclose_forcefully(self._stream)
-            self._stream = None
-
-
-class WebhookDelivery:
-    """Posts messages."""
-
-    def __init__(self, action: Action) -> None:
-        self._action = action
-        self._client: httpx.AsyncClient | None = None
-
-    async def __call__(self, body: bytes) -> None:
-        if self._client is None:
-            # trust_env: a proxy of the environment is for people's browsers, not for the camera beside us
-            self._client = httpx.AsyncClient(timeout=ATTEMPT_S, trust_env=False, follow_redirects=False)
-        content_type = "application/json" if body[:1] == b"{" else "text/plain; charset=utf-8"
-        try:
-            answer = await self._client.post(
-                self._action.target, content=body, headers={"Content-Type": content_type, "User-Agent": "nims"}
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise UndeliveredError(str(error) or type(error).__name__) from error
-        if not answer.is_success:
-            again = answer.status_code >= 500 or answer.status_code in LATER_STATUS
-            raise UndeliveredError(f"answered {answer.status_code} {answer.reason_phrase}", again)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-
-
-class CommandDelivery:
-    """Runs a program of the folder `commands` in the data folder, the message being its input."""
-
-    def __init__(self, action: Action, data: Path) -> None:
-        self._path = data / COMMANDS_FOLDER / action.target
-
-    async def __call__(self, body: bytes) -> None:
-        if not os.access(self._path, os.X_OK) or not self._path.is_file():
-            raise UndeliveredError(f"{self._path} is not a program that can be run", again=False)
-        try:
-            done = await trio.run_process(
-                [self._path], stdin=body, capture_stderr=True, stdout=subprocess.DEVNULL, check=False
-            )
-        except OSError as error:
-            raise UndeliveredError(f"{error.strerror or error}", again=False) from error
-        if done.returncode:
-            told = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-            raise UndeliveredError(f"ended with {done.returncode} {told[0][:200]}".rstrip(), again=False)
-
-    async def close(self) -> None:
-        """There is nothing to let go of."""
+    async def _put_on_disk(self) -> None:
+        async with self._keeping:
+            messages = list(self._queue)
+            if not messages:
+                return
+            bodies = [message.body for message in messages]
+            try:
+                numbers = await trio.to_thread.run_sync(self._outbox.add, str(self._action), bodies)
+            except (OSError, sqlite3.Error) as error:
+                self._told_by_disk(error)
+                return
+            for message, number in zip(messages, numbers, strict=True):
+                message.number = number
+                self._queue.popleft()
+            self._backlog = True
+            self._more.set()

@@ -13,14 +13,17 @@ import trio
 
 from ..bus import all_within
 from ..delivery.address import Action, parse_action, without_login
+from ..delivery.deliveries import attempt, make_delivery
 from ..delivery.outbox import Outbox
-from ..delivery.senders import CommandDelivery, QueuedSender, TcpDelivery, UdpSender, WebhookDelivery
+from ..delivery.senders import QueuedSender, UdpSender
 from ..errors import ConfigError, NimsError
 from ..health import Part, percentile_ms
 from ..links.connection import now
+from ..pipeline.results import PingResult
 from ..settings import TriggerSettings
 from .message import message
 from .rules import Happening, Rules, Silence
+from .trial import example_values, hindrance
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -46,37 +49,89 @@ class Triggers:
         self._fired: dict[str, int] = {}
         self._fired_utc_s: dict[str, float] = {}
         self._latencies_s: deque[float] = deque(maxlen=1000)
+        self.failures = 0
+        """Pings whose rules could not be looked at."""
         part.statistics = self.statistics
 
     async def run(self) -> None:
         """Act on what happens, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery, self._senders = nursery, {}
-            nursery.start_soon(self._watch_results)
-            nursery.start_soon(self._watch_alarms)
-            nursery.start_soon(self._watch_silence)
-            nursery.start_soon(self._take_up_outbox)
-            self._tell()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery, self._senders = nursery, {}
+                nursery.start_soon(self._watch_alarms)
+                nursery.start_soon(self._watch_silence)
+                nursery.start_soon(self._take_up_outbox)
+                self._tell()
+        finally:
+            self._nursery = None
 
-    def test(self, name: str) -> None:
-        """Set off a trigger as if something had happened; its message says `"test": true`.
+    async def test(self, name: str) -> list[dict[str, Any]]:
+        """Do what a trigger does as if something had happened; its message says `"test": true`.
+
+        What is not delivered is not tried again.
+
+        Returns: of each action `action`, `ok` and what came of it, `told`, for people.
 
         Raises:
-          NimsError: there is no such trigger.
+          NimsError: there is no such trigger, or triggers are not at work.
         """
         rule = self._context.config.current.triggers.get(name)
         if rule is None:
             raise NimsError(f"there is no trigger {name!r}")
-        arrival = now()
-        values = {"test": True, "track": 0, "zone": rule.zone, "range_m": 0.0, "bearing_deg": 0.0, "speed_m_s": 0.0}
-        self._send(rule, Happening(name, rule.on, rule.sonar, arrival.utc_s, arrival.monotonic_s, values))
+        if self._nursery is None:
+            raise NimsError("triggers are not at work now")
+        values = {"test": True, **example_values(rule)}
+        happening = Happening(name, rule.on, rule.sonar, now().utc_s, math.nan, 0, values)
+        try:
+            body = message(happening, rule.text)
+        except ConfigError as error:
+            return [{"action": text, "ok": False, "told": str(error)} for text in rule.actions]
+        outcomes: list[dict[str, Any]] = [{} for _ in rule.actions]
 
-    async def _watch_results(self) -> None:
-        with self._context.results.subscribe("triggers", all_within(256)) as results:
-            async for result in results:
-                rules = self._context.config.current.triggers
-                if rules:
-                    self._fire(self._rules.of_result(result, rules))
+        async def one(number: int, action: Action) -> None:
+            error = await self._try(action, happening, body)
+            told = error or ("handed to the network: nobody confirms it" if action.scheme == "udp" else "done")
+            outcomes[number] = {"action": without_login(action), "ok": not error, "told": told}
+
+        async with trio.open_nursery() as nursery:
+            for number, text in enumerate(rule.actions):
+                nursery.start_soon(one, number, _parsed(text))
+        self._fired[name] = self._fired.get(name, 0) + 1
+        self._fired_utc_s[name] = now().utc_s
+        self._context.happenings.publish(happening)
+        return outcomes
+
+    async def _try(self, action: Action, happening: Happening, body: bytes) -> str:
+        """Do an action once; return what went wrong, "" for nothing."""
+        if action.scheme == "clip":
+            sonars = [happening.sonar] if happening.sonar else list(self._context.sonars)
+            kept = [sonar for sonar in sonars if self._context.clips.trigger(sonar, happening.rule)]
+            return "" if kept else "no sonar that it is for has its clips switched on"
+        if action.scheme == "udp":
+            sender = self._sender(action)
+            assert isinstance(sender, UdpSender)
+            await sender.known.wait()
+            return "" if sender.send(body) else sender.last_error
+        delivery = make_delivery(action, self._context.data)
+        try:
+            return str(await attempt(delivery, action, body) or "")
+        finally:
+            with trio.move_on_after(1) as scope:
+                scope.shield = True
+                await delivery.close()
+
+    def look(self, result: PingResult) -> None:
+        """Act on what a ping has brought: at once, before anybody else is told, for a camera waits. Never raises."""
+        rules = self._context.config.current.triggers
+        if not rules or self._nursery is None:
+            return
+        try:
+            self._fire(self._rules.of_result(result, rules))
+        except Exception as error:
+            self.failures += 1
+            self._part.last_error = f"{type(error).__name__}: {error}"
+            if self.failures == 1:
+                log.exception("triggers: ping %d of %s", result.ping_number, result.sonar_id)
 
     async def _watch_alarms(self) -> None:
         with self._context.alarms.subscribe("triggers", all_within(256)) as events:
@@ -147,22 +202,20 @@ class Triggers:
         return self._senders[key]
 
     def _make_sender(self, action: Action) -> UdpSender | QueuedSender:
-        match action.scheme:
-            case "udp":
-                return UdpSender(action)
-            case "tcp":
-                return QueuedSender(action, TcpDelivery(action), self._outbox)
-            case "command":
-                return QueuedSender(action, CommandDelivery(action, self._context.data), self._outbox)
-            case _:
-                return QueuedSender(action, WebhookDelivery(action), self._outbox)
+        if action.scheme == "udp":
+            return UdpSender(action)
+        return QueuedSender(action, make_delivery(action, self._context.data), self._outbox)
 
     def _tell(self) -> None:
         errors = [sender.last_error for sender in self._senders.values() if sender.last_error]
         if errors:
             self._part.last_error = errors[0]
-        count = len(self._context.config.current.triggers)
-        self._part.set("waiting" if errors else "running", errors[0] if errors else f"{count} triggers")
+        rules = self._context.config.current.triggers
+        in_vain = [
+            f"trigger {name} {why}" for name, rule in rules.items() if (why := hindrance(rule, self._context.sonars))
+        ]
+        self._part.warning = "; ".join(in_vain)
+        self._part.set("waiting" if errors else "running", errors[0] if errors else f"{len(rules)} triggers")
 
     def describe(self) -> list[dict[str, Any]]:
         """Return how every trigger stands, JSON-able; counts are those of the action, which triggers may share."""
@@ -204,6 +257,7 @@ class Triggers:
             "waiting": {key: sender.waiting for key, sender in senders if isinstance(sender, QueuedSender)},
             "lost": {key: sender.lost for key, sender in senders if isinstance(sender, QueuedSender)},
             "given_up": self._outbox.dropped,
+            "failures": self.failures,
             "latency_p50_ms": percentile_ms(self._latencies_s, 0.5),
             "latency_p99_ms": percentile_ms(self._latencies_s, 0.99),
         }

@@ -30,6 +30,8 @@ class Happening:
     """On the sonar's clock; NaN where no ping is meant."""
     received_monotonic_s: float
     """When the ping arrived that brought it; NaN where none did."""
+    ping: int | None = None
+    """The sonar's number of that ping; None where no ping is meant."""
     values: dict[str, Any] = field(default_factory=dict)
     """What else there is to tell, JSON-able but for numbers that are not finite."""
 
@@ -41,6 +43,7 @@ class Happening:
             "event": self.kind,
             "sonar": self.sonar,
             "time": iso_time(self.time_s) if math.isfinite(self.time_s) else None,
+            "ping": self.ping,
             **self.values,
         }
 
@@ -129,7 +132,7 @@ class Rules:
             wanted = {"alarm": "raised", "alarm_ended": "ended"}.get(rule.on)
             if wanted == event.kind and _concerns(rule, alarm.sonar) and rule.alarm in ("", alarm.name):
                 values = {"alarm": alarm.name, "channel": alarm.channel, "value": alarm.value, "text": event.text}
-                yield Happening(name, rule.on, alarm.sonar, alarm.time_s, math.nan, values)
+                yield Happening(name, rule.on, alarm.sonar, alarm.time_s, math.nan, values=values)
 
 
 class Silence:
@@ -151,7 +154,7 @@ class Silence:
                     continue
                 self._silent ^= {key}
                 if is_silent == (rule.on == "sonar_silent"):
-                    yield Happening(name, rule.on, sonar, math.nan, math.nan, {"age_s": age_s})
+                    yield Happening(name, rule.on, sonar, math.nan, math.nan, values={"age_s": age_s})
         self._silent = {key for key in self._silent if key[0] in rules and key[1] in ages_s}
 
 
@@ -177,4 +180,5 @@ def _was_enough(rule: TriggerSettings, track: TrackSummary) -> bool:
 
 
 def _happening(name: str, rule: TriggerSettings, result: PingResult, values: dict[str, Any]) -> Happening:
-    return Happening(name, rule.on, result.sonar_id, result.time_s, result.received_monotonic_s, values)
+    received_s, number = result.received_monotonic_s, result.ping_number
+    return Happening(name, rule.on, result.sonar_id, result.time_s, received_s, number, values)

@@ -9,6 +9,7 @@ from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound, ServiceUnavailable
 
+from ..errors import NimsError
 from .auth import current, needs
 from .bodies import json_answer
 
@@ -32,8 +33,9 @@ def register(app: QuartTrio, context: Context) -> None:
     async def test_trigger(name: str) -> Response:
         if name not in context.config.current.triggers:
             raise NotFound(f"there is no trigger {name!r:.80}")
-        if context.triggers is None:
-            raise ServiceUnavailable("triggers are not at work")
-        context.triggers.test(name)
-        log.info("%s tested trigger %s", current().author, name)
-        return json_answer({"ok": True})
+        log.info("%s tests trigger %s", current().author, name)
+        try:
+            actions = await context.triggers.test(name) if context.triggers is not None else []
+        except NimsError as error:
+            raise ServiceUnavailable(str(error)) from None
+        return json_answer({"ok": all(action["ok"] for action in actions), "actions": actions})

@@ -47,7 +47,7 @@ async def running(data: Path, plugins: PluginHost, **rule):
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(context.triggers.run)
-            while not context.results.subscribers:
+            while context.triggers._nursery is None:
                 await trio.sleep(0.001)
             yield context
             nursery.cancel_scope.cancel()
@@ -62,7 +62,7 @@ def see(track):
 def _see(track, context: Context, *numbers: int) -> None:
     arrival = now()
     tracks = tuple(track(number, range_m=12.5) for number in numbers)
-    context.results.publish(
+    context.triggers.look(
         PingResult("pen", 1, 1, 1.7e9, arrival.utc_s, arrival.monotonic_s, "", np.zeros(0), tracks, ())
     )
 
@@ -81,10 +81,11 @@ async def test_a_datagram_leaves_with_the_ping(tmp_path: Path, plugins, see) -> 
             statistics = context.triggers.statistics()
             assert statistics["fired"] == {"gate": 1}
             assert statistics["latency_p99_ms"] > 0
-            context.triggers.test("gate")
+            (outcome,) = await context.triggers.test("gate")
+            assert outcome == {"action": action, "ok": True, "told": "handed to the network: nobody confirms it"}
             assert json.loads(await trio.to_thread.run_sync(camera.recv, 65536))["test"] is True
             with pytest.raises(NimsError, match="no trigger 'other'"):
-                context.triggers.test("other")
+                await context.triggers.test("other")
 
 
 async def test_a_camera_with_a_name_is_found(tmp_path: Path, plugins, see) -> None:

@@ -118,7 +118,7 @@ def test_what_is_no_action_is_refused(text: str) -> None:
 
 
 def happening(**values) -> Happening:
-    return Happening("rule", "track", "pen", 1.7e9, math.nan, {"track": 7, "range_m": 12.345} | values)
+    return Happening("rule", "track", "pen", 1.7e9, math.nan, values={"track": 7, "range_m": 12.345} | values)
 
 
 def test_a_message_of_ones_own() -> None:

@@ -260,7 +260,12 @@ async def test_a_trigger_is_tested_and_tells_how_it_stands(context: Context, ask
         async with trio.open_nursery() as nursery, asking() as client:
             nursery.start_soon(context.triggers.run)
             assert (await client.post("/api/v1/triggers/none/test")).status_code == 404
-            assert (await client.post("/api/v1/triggers/camera/test")).json() == {"ok": True}
+            while context.triggers._nursery is None:
+                assert (await client.post("/api/v1/triggers/camera/test")).status_code == 503
+            answer = await client.post("/api/v1/triggers/camera/test")
+            assert answer.json()["ok"] is False
+            assert [action["ok"] for action in answer.json()["actions"]] == [True, False]
+            assert "hidden" not in answer.text
             assert json.loads(await receiver.recv(10_000))["test"] is True
             answer = await client.get("/api/v1/triggers")
             [told] = answer.json()["triggers"]

@@ -321,16 +321,23 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
    * @param {string} name
    */
   function addTest(group, name) {
-    const told = element("p", { className: "help" });
+    const told = element("div", { className: "help" });
     told.setAttribute("role", "status");
+    /** @param {string[]} lines */
+    const tell = (...lines) => told.replaceChildren(...lines.map((line) => element("p", { textContent: line })));
     const button = element("button", { type: "button", textContent: `Test ${name}` });
     button.onclick = async () => {
+      button.disabled = true;
+      tell("Set off as it is saved; its message says that it is a test.");
       try {
-        await request("POST", `/api/v1/triggers/${encodeURIComponent(name)}/test`);
-        told.textContent = "Set off as it is saved; its message says that it is a test.";
+        const { actions } = await request("POST", `/api/v1/triggers/${encodeURIComponent(name)}/test`);
+        /** @param {{ action: string, ok: boolean, told: string }} one */
+        const line = ({ action, ok, told }) => `${ok ? "✓" : "✗ failed:"} ${action}: ${told}`;
+        tell(...(actions.length ? actions.map(line) : ["It has no action: nothing was done."]));
       } catch (error) {
-        told.textContent = error instanceof Error ? error.message : String(error);
+        tell(error instanceof Error ? error.message : String(error));
       }
+      button.disabled = false;
     };
     group.append(element("div", { className: "adder" }, button, told));
   }
