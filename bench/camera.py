@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nims_appliance.plugin_host.host import PluginHost
 
-from .endtoend import SETTLE_S, Sonar
+from .endtoend import SETTLE_S, Sonar, TrackClient
 from .processes import Appliance
 from .report import Report, percentile
 
@@ -59,9 +59,11 @@ def measure(report: Report, plugins: PluginHost, quick: bool) -> None:
         try:
             with Appliance(data) as appliance:
                 sonar.accept()
+                client = TrackClient(appliance.tracks_port)
                 for rate_hz, duration_s in ((10.0, 60.0), (40.0, 15.0)):
                     sonar.play(rate_hz, SETTLE_S)
-                    _phase(report, sonar, camera, rate_hz, duration_s / 5 if quick else duration_s)
+                    _phase(report, sonar, camera, client, rate_hz, duration_s / 5 if quick else duration_s)
+                client.close()
                 counted = _counted(appliance.web_port)
                 for name in ("p50", "p99"):
                     note = "from the arrival, over the last thousand"
@@ -73,7 +75,9 @@ def measure(report: Report, plugins: PluginHost, quick: bool) -> None:
             sonar.close()
 
 
-def _phase(report: Report, sonar: Sonar, camera: Camera, rate_hz: float, duration_s: float) -> None:
+def _phase(
+    report: Report, sonar: Sonar, camera: Camera, client: TrackClient, rate_hz: float, duration_s: float
+) -> None:
     camera.received.clear()
     numbers = sonar.play(rate_hz, duration_s)
     delays_s = [moment_s - sonar.sent_s[number] for number, moment_s in camera.received if number in sonar.sent_s]
@@ -84,6 +88,15 @@ def _phase(report: Report, sonar: Sonar, camera: Camera, rate_hz: float, duratio
     report.add(GROUP, f"{rate_hz:.0f} Hz: p50", percentile(delays_s, 0.50) * 1e3, "ms")
     note = f"most {max(delays_s) * 1e3:.1f} ms; {len(delays_s)} datagrams of {pings} of {len(numbers)} pings"
     report.add(GROUP, f"{rate_hz:.0f} Hz: p99", percentile(delays_s, 0.99) * 1e3, "ms", note=note)
+    ahead_s = [
+        client.received_s[number] - moment_s for number, moment_s in camera.received if number in client.received_s
+    ]
+    if ahead_s:
+        ahead = sum(value > 0 for value in ahead_s) / len(ahead_s)
+        note = f"{100 * ahead:.0f} % of the datagrams came before it"
+        report.add(
+            GROUP, f"{rate_hz:.0f} Hz: before the track message, p50", percentile(ahead_s, 0.5) * 1e3, "ms", note=note
+        )
 
 
 def _settings(sonar_port: int, camera_port: int) -> str:

@@ -21,6 +21,11 @@ FAILURES_UNTIL_REBUILT = 3
 """So many pings in a row that make a chain raise, and it is made anew: its memory may be what is wrong."""
 
 
+def kind_of_note(note: str) -> str:
+    """Return what notes of the pipeline have in common that tell the same with other numbers."""
+    return note.rstrip("0123456789.+- dB")
+
+
 class ChannelChoice:
     """Which channel of a sounder is detected on: the configured one, else the first with angles, else the first."""
 

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import msgspec
 import numpy as np
 
-from .analysis import Analysis, MetricsOfChannels
+from .analysis import Analysis, MetricsOfChannels, kind_of_note
 from .decoder import Driver
 from .errors import ConfigError, NimsError
 from .file_decoder import FileDecoder
@@ -40,6 +40,20 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
+class Notes:
+    """What happened to the detector again and again, of one kind."""
+
+    pings: int
+    first: str
+    """In its own words, with its numbers."""
+    first_ping: int
+    """The sonar's number of the ping."""
+    first_time_s: float
+    file: str
+    last_ping: int
+
+
+@dataclass(slots=True)
 class Summary:
     """What a run over files has found."""
 
@@ -58,6 +72,8 @@ class Summary:
     bad_frames: int = 0
     failures: int = 0
     """Pings that could not be analysed."""
+    notes: dict[str, Notes] = field(default_factory=dict)
+    """What happened to the detector, by kind."""
     errors: list[str] = field(default_factory=list)
     """Files that could not be read to their end, or had no ping, in a sentence each."""
     seconds: float = 0.0
@@ -145,6 +161,7 @@ class _Run:
         self.summary = Summary()
         self.empty_head: bytes | None = None
         """The first bytes of the last file, when it had no ping."""
+        self._path = Path()
         self._sonar = sonar
         self._outputs = outputs
         self._files = files
@@ -161,6 +178,7 @@ class _Run:
           OSError: it cannot be read.
         """
         self.empty_head = None
+        self._path = path
         frames_before = self.summary.frames
         try:
             for frame, arrival in self._files.frames(path):
@@ -189,6 +207,17 @@ class _Run:
         result = self._analysis.process(frame)
         if result is not None:
             self._outputs.write_result(result)
+            self._note(result)
+
+    def _note(self, result: PingResult) -> None:
+        for note in result.notes:
+            known = self.summary.notes.get(kind_of_note(note))
+            if known is None:
+                number = result.ping_number
+                known = Notes(0, note, number, result.time_s, self._path.name, number)
+                self.summary.notes[kind_of_note(note)] = known
+            known.pings += 1
+            known.last_ping = result.ping_number
 
     def finish(self) -> None:
         last = self._analysis.finish()

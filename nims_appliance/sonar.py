@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from . import rubbish
-from .analysis import Analysis, MetricsOfChannels
+from .analysis import Analysis, MetricsOfChannels, kind_of_note
 from .bus import Bus, Subscription, all_within
 from .context import Context, Sonar
 from .frame import Arrival, Frame, Pose
@@ -238,7 +238,7 @@ class SonarRunner:
             self._context.triggers.look(result)
         for note in result.notes:
             self._notes.append(note)
-            kind = note.rstrip("0123456789.+- dB")
+            kind = kind_of_note(note)
             now_s = trio.current_time()
             if now_s >= self._noted_s.get(kind, -math.inf) + NOTE_INTERVAL_S:
                 self._noted_s[kind] = now_s

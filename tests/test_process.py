@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from nims_m3.wire import encode_packet
 
+from nims_appliance.cli.process import describe
 from nims_appliance.config.store import ConfigStore
 from nims_appliance.decoder import Decoded, DecoderStatistics, Driver
 from nims_appliance.errors import ConfigError
@@ -290,3 +291,28 @@ def test_every_channel_is_read_but_one_detected_on(plugins, tmp_path: Path, reco
     assert (summary.frames, summary.pings) == (42 * 5, 42)
     with open(tmp_path / "metrics.csv", newline="") as file:
         assert len({row["channel"] for row in csv.DictReader(file)}) == 5
+
+
+def test_what_happened_to_the_detector_is_told_once_for_each_kind(plugins, tmp_path: Path) -> None:
+    def packet(number: int, time_s: float) -> bytes:
+        return encode_packet(
+            np.random.default_rng(number).standard_normal((400, 64)).astype(np.complex64),
+            bearing_rad=np.linspace(-0.5, 0.5, 64),
+            time_s=time_s,
+            ping_number=number,
+            sound_speed_m_s=1500.0,
+            first_range_m=1.0,
+            sample_interval_s=2e-5,
+            frequency_hz=500e3,
+            pulse_length_s=20e-6,
+            ping_rate_hz=10.0,
+        )
+
+    # the clock is set back by a minute, twice
+    times = [1.7e9 + number / 10 - 60 * (number >= 20) - 60 * (number >= 40) for number in range(60)]
+    (tmp_path / "steps.imb").write_bytes(b"".join(packet(number, time_s) for number, time_s in enumerate(times)))
+    summary = run(plugins, tmp_path, [tmp_path / "steps.imb"])
+    steps = summary.notes["clock stepped back"]
+    assert (steps.pings, steps.first_ping, steps.last_ping, steps.file) == (2, 20, 40, "steps.imb")
+    expected = "note: clock stepped back at ping 20 of steps.imb, 2023-11-14T22:12:22.000Z; 2 pings, the last 40"
+    assert expected in describe(summary)

@@ -12,6 +12,7 @@ import click
 from ..config.store import one_sonar
 from ..plugin_host.host import PluginHost
 from ..process import Progress, Summary, process_files
+from ..times import iso_time
 from .common import data_option, parse_settings, start_logging
 
 REDRAW_S = 0.2
@@ -103,4 +104,8 @@ def describe(summary: Summary) -> list[str]:
         lines.append(f"left out {summary.bad_frames} pings that the driver got wrong")
     if summary.failures:
         lines.append(f"left out {summary.failures} pings that could not be analysed")
+    for notes in summary.notes.values():
+        where = f"ping {notes.first_ping} of {notes.file}, {iso_time(notes.first_time_s)}"
+        more = f"; {notes.pings} pings, the last {notes.last_ping}" if notes.pings > 1 else ""
+        lines.append(f"note: {notes.first} at {where}{more}")
     return lines
