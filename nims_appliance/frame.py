@@ -33,6 +33,8 @@ class Pose:
     pitch_rad: float = math.nan
     roll_rad: float = math.nan
     heave_m: float = math.nan
+    tilt_rad: float = 0.0
+    """How far the acoustic axis points below the horizontal, as the settings say; a sonar tells only how it moves."""
 
 
 @dataclass(frozen=True, slots=True)

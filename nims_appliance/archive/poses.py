@@ -26,7 +26,8 @@ WINDOW_S = 3600.0
 DEGREE_M = 111_320.0
 
 _INSERT = (
-    "INSERT OR REPLACE INTO poses (sonar, time_s, latitude_deg, longitude_deg, heading_deg) VALUES (?, ?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO poses (sonar, time_s, latitude_deg, longitude_deg, heading_deg, tilt_deg) "
+    "VALUES (?, ?, ?, ?, ?, ?)"
 )
 _SONARS = (
     "WITH RECURSIVE names (name) AS (SELECT MIN(sonar) FROM poses UNION ALL "
@@ -43,6 +44,7 @@ class PoseRow:
     latitude_deg: float | None
     longitude_deg: float | None
     heading_deg: float | None
+    tilt_deg: float = 0.0
 
 
 def pose_row(time_s: float, pose: Pose | None) -> PoseRow:
@@ -54,6 +56,7 @@ def pose_row(time_s: float, pose: Pose | None) -> PoseRow:
         known.latitude_deg if has_position else None,
         known.longitude_deg if has_position else None,
         math.degrees(known.heading_rad) % 360.0 if math.isfinite(known.heading_rad) else None,
+        math.degrees(known.tilt_rad),
     )
 
 
@@ -78,7 +81,7 @@ class PoseTrail:
         if row.time_s == before.time_s:
             return []  # another channel of the same ping
         away = not 0 < row.time_s - before.time_s <= KEPT_EVERY_S
-        if away or _known(row) != _known(self._kept):
+        if away or _known(row) != _known(self._kept) or row.tilt_deg != self._kept.tilt_deg:
             return [*self.flush(), self._keep(row)]
         if _is_unknown(row):
             return []
@@ -152,7 +155,10 @@ def insert_poses(database: sqlite3.Connection, rows: list[tuple[str, PoseRow]]) 
     """Write poses of sonars, inside the caller's transaction."""
     database.executemany(
         _INSERT,
-        [(sonar, row.time_s, row.latitude_deg, row.longitude_deg, row.heading_deg) for sonar, row in rows],
+        [
+            (sonar, row.time_s, row.latitude_deg, row.longitude_deg, row.heading_deg, row.tilt_deg)
+            for sonar, row in rows
+        ],
     )
 
 
@@ -198,7 +204,7 @@ def pose_at(rows: list[PoseRow], time_s: float) -> Pose | None:
         after = before  # it was held until more, or less, was known
     span_s = after.time_s - before.time_s
     share = (time_s - before.time_s) / span_s if span_s > 0 else 0.0
-    values: dict[str, float] = {}
+    values = {"tilt_rad": math.radians(before.tilt_deg)}
     if before.latitude_deg is not None and after.latitude_deg is not None:
         assert before.longitude_deg is not None
         assert after.longitude_deg is not None

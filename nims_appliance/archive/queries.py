@@ -232,7 +232,7 @@ class ArchiveReader:
     def poses(self, sonar: str, from_s: float, to_s: float) -> list[PoseRow]:
         """Return the poses of a sonar that were kept in that time, by its clock, oldest first."""
         query = (
-            "SELECT time_s, latitude_deg, longitude_deg, heading_deg FROM poses "
+            "SELECT time_s, latitude_deg, longitude_deg, heading_deg, tilt_deg FROM poses "
             "WHERE sonar = ? AND time_s >= ? AND time_s <= ? ORDER BY time_s"
         )
         with self._open() as database:

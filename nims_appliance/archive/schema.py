@@ -109,6 +109,7 @@ POSES = {
     "latitude_deg": "REAL",
     "longitude_deg": "REAL",
     "heading_deg": "REAL",
+    "tilt_deg": "REAL NOT NULL",
 }
 """Where sonars were and where their axes pointed, since schema 5; see `poses`. NULL: from then on not known."""
 

@@ -45,9 +45,7 @@ class Places:
           ArchiveError: the archive cannot be read.
         """
         pose = self._poses(sonar, time_s)
-        if pose is None or any(map(math.isnan, (pose.latitude_deg, pose.longitude_deg, pose.heading_rad))):
-            return self._fixed.get(sonar, pose)
-        return pose
+        return pose if pose is not None and not math.isnan(pose.latitude_deg) else self._fixed.get(sonar, pose)
 
     def put(self, track: dict[str, Any], *, whole: bool) -> dict[str, Any]:
         """Return a track, which has `positions`, with PLACE_COLUMNS.
@@ -57,7 +55,7 @@ class Places:
         """
         positions, sonar = track["positions"], track["sonar"]
         wanted = positions if whole else [*positions[:1], *positions[-1:]]
-        places = [locate(self.pose(sonar, time_s), x_m, y_m) for time_s, x_m, y_m, _ in wanted]
+        places = [locate(self.pose(sonar, time_s), *position) for time_s, *position in wanted]
         first, last = (places[0], places[-1]) if places else (None, None)
         if first is None and last is None:
             self.missing[sonar] += 1

@@ -14,6 +14,7 @@ from .trend import Trend
 
 FRESH_S = 3.0
 """After so long without a word of the best instrument the others count."""
+STRAIGHT_DOWN_RAD = math.radians(80.0)
 EARTH_EQUATOR_M, EARTH_FLATTENING = 6378137.0, 1 / 298.257223563
 """WGS 84."""
 
@@ -86,9 +87,10 @@ class Navigation:
           now_s: on the monotonic clock.
           most_age_s: older readings do not count.
         """
+        tilt_rad = math.radians(location.tilt_deg)
         if location.source == "fixed":
             axis_rad = math.radians(location.axis_deg)
-            return Pose(location.latitude_deg, location.longitude_deg, heading_rad=axis_rad)
+            return Pose(location.latitude_deg, location.longitude_deg, heading_rad=axis_rad, tilt_rad=tilt_rad)
         if location.source != "navigation":
             return None
         values: dict[str, float] = {}
@@ -100,7 +102,7 @@ class Navigation:
         if best is not None and now_s - best[1].heading_s <= most_age_s:
             (heading,) = best[1].heading.at(now_s)
             values["heading_rad"] = (heading + math.radians(location.axis_deg)) % math.tau
-        return Pose(**values) if values else None
+        return Pose(**values, tilt_rad=tilt_rad) if values or tilt_rad else None
 
     def describe(self, now_s: float) -> dict[str, Any]:
         """Return what is known with source and age, JSON-able; `now_s` on the monotonic clock."""
@@ -142,20 +144,34 @@ def completed(frame: Frame, pose: Pose | None) -> Pose | None:
         values |= {name: getattr(pose, name) for name in ("latitude_deg", "longitude_deg")}
     if math.isnan(own.heading_rad):
         values["heading_rad"] = pose.heading_rad
-    return Pose(**values)
+    return Pose(**values | {"tilt_rad": pose.tilt_rad})
 
 
-def locate(pose: Pose | None, x_m: float, y_m: float) -> tuple[float, float] | None:
-    """Return (latitude, longitude) in degrees of a place in sonar coordinates; None where the pose is not known.
+def level(pose: Pose | None, x_m: float, y_m: float, z_m: float) -> tuple[float, float]:
+    """Return how far a place in sonar coordinates, or a velocity, is (to the right of the axis, ahead) on the level.
 
-    x to the side of positive bearings, which is clockwise seen from above, y along the acoustic axis. On the ellipsoid
-    WGS 84, flat around the sonar: over 1 km wrong by less than 0.1 m outside the polar regions.
+    x to the side of positive bearings, which is clockwise seen from above, y along the acoustic axis, z up from it, or
+    forward where the axis points down.
     """
-    if pose is None or not all(map(math.isfinite, (pose.latitude_deg, pose.longitude_deg, pose.heading_rad))):
+    tilt = pose.tilt_rad if pose is not None else 0.0
+    return x_m, y_m * math.cos(tilt) + z_m * math.sin(tilt)
+
+
+def locate(pose: Pose | None, x_m: float, y_m: float, z_m: float = 0.0) -> tuple[float, float] | None:
+    """Return (latitude, longitude) in degrees of a place in sonar coordinates, see `level`; None: it is not known.
+
+    On the ellipsoid WGS 84, flat around the sonar: over 1 km wrong by less than 0.1 m outside the polar regions. What
+    is below a sonar that looks straight down is where the sonar is, if nothing is known of its heading.
+    """
+    if pose is None or not (math.isfinite(pose.latitude_deg) and math.isfinite(pose.longitude_deg)):
         return None
-    axis = pose.heading_rad
-    north_m = y_m * math.cos(axis) - x_m * math.sin(axis)
-    east_m = y_m * math.sin(axis) + x_m * math.cos(axis)
+    right_m, ahead_m, axis = *level(pose, x_m, y_m, z_m), pose.heading_rad
+    if math.isnan(axis):
+        if pose.tilt_rad < STRAIGHT_DOWN_RAD:
+            return None
+        right_m = ahead_m = axis = 0.0
+    north_m = ahead_m * math.cos(axis) - right_m * math.sin(axis)
+    east_m = ahead_m * math.sin(axis) + right_m * math.cos(axis)
     latitude = math.radians(pose.latitude_deg)
     squared = EARTH_FLATTENING * (2 - EARTH_FLATTENING)
     bend = 1 - squared * math.sin(latitude) ** 2

@@ -44,7 +44,7 @@ def describe_result(result: PingResult) -> dict[str, Any]:
 
 def _describe_track(track: TrackState, pose: Pose | None) -> dict[str, Any]:
     x_m, y_m, z_m = track.position_m
-    latitude_deg, longitude_deg = locate(pose, x_m, y_m) or (None, None)
+    latitude_deg, longitude_deg = locate(pose, x_m, y_m, z_m) or (None, None)
     vx_m_s, vy_m_s, vz_m_s = track.velocity_m_s
     return {
         "id": track.id,

@@ -83,6 +83,15 @@ class LocationSettings(Settings, frozen=True):
             "from the bow",
         ),
     ] = 0.0
+    tilt_deg: Annotated[
+        float,
+        Meta(
+            ge=-90,
+            le=90,
+            description="How far the acoustic axis points below the horizontal, degrees: 0 ahead, 90 straight down, "
+            "as an echosounder's; then axis_deg says where its forward side is",
+        ),
+    ] = 0.0
 
 
 class SonarSettings(Settings, frozen=True):

@@ -11,7 +11,7 @@ from msgspec import Meta
 from nims_appliance.context import Context
 from nims_appliance.delivery.lines import check_destinations
 from nims_appliance.frame import Pose
-from nims_appliance.navigation.fixes import locate
+from nims_appliance.navigation.fixes import level, locate
 from nims_appliance.navigation.nmea import target_tll, target_ttm
 from nims_appliance.outputs.lines import send_lines
 from nims_appliance.pipeline.results import PingResult, TrackState
@@ -86,8 +86,8 @@ def _target(
     axis_deg: float,
     lost: bool,
 ) -> list[bytes]:
-    x_m, y_m, _ = track.position_m
-    vx_m_s, vy_m_s, _ = track.velocity_m_s
+    right_m, ahead_m = level(pose, *track.position_m)
+    right_m_s, ahead_m_s = level(pose, *track.velocity_m_s)
     told = []
     true = pose is not None and math.isfinite(pose.heading_rad)
     axis = math.degrees(pose.heading_rad) if pose is not None and true else axis_deg
@@ -95,17 +95,17 @@ def _target(
         told.append(
             target_ttm(
                 number,
-                distance_m=math.hypot(x_m, y_m),
-                bearing_deg=axis + math.degrees(math.atan2(x_m, y_m)),
-                speed_m_s=math.hypot(vx_m_s, vy_m_s),
-                course_deg=axis + math.degrees(math.atan2(vx_m_s, vy_m_s)),
+                distance_m=math.hypot(right_m, ahead_m),
+                bearing_deg=axis + math.degrees(math.atan2(right_m, ahead_m)),
+                speed_m_s=math.hypot(right_m_s, ahead_m_s),
+                course_deg=axis + math.degrees(math.atan2(right_m_s, ahead_m_s)),
                 name=settings.name,
                 true=true,
                 lost=lost,
                 time_s=time_s,
             )
         )
-    place = locate(pose, x_m, y_m) if settings.tll else None
+    place = locate(pose, *track.position_m) if settings.tll else None
     if place is not None:
         told.append(
             target_tll(

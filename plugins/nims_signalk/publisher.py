@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from nims_appliance.context import Context
 from nims_appliance.delivery.lines import check_destinations
-from nims_appliance.navigation.fixes import locate
+from nims_appliance.navigation.fixes import level, locate
 from nims_appliance.outputs.lines import send_lines
 from nims_appliance.pipeline.results import PingResult
 from nims_appliance.settings import Settings
@@ -79,15 +79,14 @@ class Deltas:
                 self._slots[track.id] = next(slot for slot in range(len(taken) + 1) if slot not in taken)
             path = f"{base}.{self._slots[track.id]}"
             self._over.pop(path, None)
-            x_m, y_m, _ = track.position_m
-            vx_m_s, vy_m_s, _ = track.velocity_m_s
-            place = locate(result.pose, x_m, y_m)
+            right_m_s, ahead_m_s = level(result.pose, *track.velocity_m_s)
+            place = locate(result.pose, *track.position_m)
             told[path] = {
                 "id": str(track.id),  # JavaScript has no 64-bit numbers
                 "range": track.range_m,
                 "bearing": track.bearing_rad,
                 "speed": track.speed_m_s,
-                "course": math.atan2(vx_m_s, vy_m_s),
+                "course": math.atan2(right_m_s, ahead_m_s),
                 "length": track.length_m,
                 "position": {"latitude": place[0], "longitude": place[1]} if place else None,
             }

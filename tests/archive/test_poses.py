@@ -86,6 +86,13 @@ def test_lines_go_the_short_way_round(before_deg: float, after_deg: float) -> No
     assert math.cos(pose.heading_rad) == pytest.approx(1.0)
 
 
+def test_a_tilt_that_is_set_begins_a_new_line() -> None:
+    kept = kept_of(
+        [(0.0, Pose(54.0, 10.0)), (10.0, Pose(54.0, 10.0, tilt_rad=1.5)), (20.0, Pose(54.0, 10.0, tilt_rad=1.5))]
+    )
+    assert [pose_at(kept, moment).tilt_rad for moment in (9.0, 10.0, 15.0)] == pytest.approx([0.0, 1.5, 1.5])
+
+
 def test_a_clock_that_steps_back_begins_a_new_line() -> None:
     kept = kept_of([(100.0 + moment, on_a_circle(moment)) for moment in range(10)] + [(50.0, on_a_circle(0.0))])
     assert kept[-1].time_s == 50.0

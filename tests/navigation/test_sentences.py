@@ -86,6 +86,23 @@ def test_a_place_on_the_map(pose: Pose, x_m: float, y_m: float, expected: tuple[
     assert locate(pose, x_m, y_m) == pytest.approx(expected, abs=2e-6)
 
 
+def test_what_is_seen_by_a_sonar_that_looks_down_is_below_it() -> None:
+    # forward is east; 2 m forward, 1 m to starboard, which is south, at a depth of 1852.2 m
+    pose = Pose(45.0, 7.0, heading_rad=math.pi / 2, tilt_rad=math.pi / 2)
+    expected = (45.0 - 1 / 1852.2 / 60, 7.0 + 2 / 1314.2 / 60)
+    assert locate(pose, 1.0, 1852.2, 2.0) == pytest.approx(expected, abs=1e-8)
+    assert locate(Pose(45.0, 7.0, tilt_rad=math.pi / 2), 1.0, 1852.2, 2.0) == (45.0, 7.0)
+    slanting = Pose(45.0, 7.0, heading_rad=0.0, tilt_rad=math.radians(60.0))
+    assert locate(slanting, 0.0, 2 * 1852.2, 0.0) == pytest.approx((45.0 + 1 / 60, 7.0), abs=2e-6)
+
+
+def test_the_settings_say_how_an_axis_is_tilted() -> None:
+    down = LocationSettings(source="navigation", tilt_deg=90.0)
+    own = Pose(50.0, 5.0, pitch_rad=0.1)
+    pose = completed(told(own), Navigation().pose(down, 0.0, 10.0))
+    assert (pose.latitude_deg, pose.pitch_rad, math.degrees(pose.tilt_rad)) == (50.0, 0.1, 90.0)
+
+
 def test_without_a_pose_there_is_no_place() -> None:
     assert locate(None, 1.0, 1.0) is None
     assert locate(Pose(45.0, 7.0), 1.0, 1.0) is None
