@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nims_appliance.bus import all_within
 from nims_appliance.config import file as config_file
-from nims_appliance.config.build import build
+from nims_appliance.config.build import REMOVED, build
 from nims_appliance.config.schema import restart_of
 from nims_appliance.config.store import ConfigStore, one_sonar
 from nims_appliance.config.yaml import leaves, read_document
@@ -500,6 +500,84 @@ async def test_zone_is_added_changed_and_taken_away(tmp_path, plugins):
     assert store.origin("sonars.pen.zones.gate.kind").startswith("overrides.yaml:")
     await store.change({"sonars.pen.zones.gate": None}, "test")
     assert store.sonar("pen").zones == {}
+
+
+NAMED = """\
+    zones: {gate: {kind: watched, max_range_m: 9}, kelp: {kind: ignored}}
+    metrics: {alarms: {dense: {metric: sv_db, value: -60}}}
+triggers:
+  camera: {"on": zone_entered, zone: gate, actions: [clip]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("sonars.pen.zones.gate", "config.yaml:5"),
+        ("sonars.pen.metrics.alarms.dense", "config.yaml:6"),
+        ("triggers.camera", "config.yaml:8"),
+        ("sonars.pen", "config.yaml:2"),
+    ],
+)
+async def test_what_the_file_names_is_removed_over_it_and_comes_back(tmp_path, plugins, key, place):
+    store = load(tmp_path, plugins, PEN + NAMED)
+    before = store.values()
+    await store.change({key: REMOVED}, "ada", source="browser")
+    assert store.removed() == {key: place}
+    assert (tmp_path / "config.yaml").read_text() == PEN + NAMED
+    again = load(tmp_path, plugins)
+    assert (again.errors, again.warnings) == ([], [])
+    for one in (store, again):
+        values = one.values()
+        *above, name = key.split(".")
+        for part in above:
+            values = values[part]
+        assert name not in values
+    await store.undo(store.history.entries[-1].number, "ada")
+    assert (store.values(), store.removed()) == (before, {})
+    await store.change({key: REMOVED}, "ada")
+    await store.change({key: None}, "ada")
+    assert store.values() == before
+    assert "removed" not in (tmp_path / "overrides.yaml").read_text()
+
+
+async def test_removing_what_only_the_browser_has_leaves_nothing_behind(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN)
+    await store.change({"sonars.pen.zones.gate.kind": "watched"}, "test")
+    await store.change({"sonars.pen.zones.gate": REMOVED}, "test")
+    assert (store.sonar("pen").zones, store.removed()) == ({}, {})
+    assert read_document((tmp_path / "overrides.yaml").read_bytes(), "x").values == {}
+    await store.undo(store.history.entries[-1].number, "test")
+    assert store.sonar("pen").zones["gate"].kind == "watched"
+
+
+async def test_a_removal_outlives_what_it_removed(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN + NAMED)
+    await store.change({"sonars.pen.zones.gate": REMOVED}, "test")
+    edited = load(tmp_path, plugins, PEN)
+    assert (edited.errors, edited.warnings, edited.removed()) == ([], [], {})
+    await edited.change({"web.picture_rate_hz": 4}, "test")
+    assert "gate" not in (tmp_path / "overrides.yaml").read_text()
+
+
+async def test_what_was_removed_can_be_added_anew(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN + NAMED)
+    await store.change({"sonars.pen.zones.gate": REMOVED}, "test")
+    await store.change({"sonars.pen.zones.gate": {"kind": "ignored", "max_range_m": 3}}, "test")
+    assert (store.sonar("pen").zones["gate"].kind, store.removed()) == ("ignored", {})
+
+
+@pytest.mark.parametrize("key", ["sonars.pen.detector", "web", "outputs.plain", "sonars.pen.detector.background_s"])
+async def test_only_named_things_can_be_removed(tmp_path, plugins, key):
+    store = load(tmp_path, plugins, PEN)
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        await store.change({key: REMOVED}, "test")
+
+
+async def test_removed_is_a_text_like_any_other_elsewhere(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN + NAMED)
+    await store.change({"triggers.camera.text": "removed"}, "test")
+    assert load(tmp_path, plugins).current.triggers["camera"].text == "removed"
 
 
 def test_one_sonar_from_a_profile_and_settings(plugins):

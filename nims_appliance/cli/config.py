@@ -44,6 +44,8 @@ def show(data: Path, as_json: bool) -> None:
         width = max(len(key) for key, _, _ in rows)
         for key, value, origin in rows:
             click.echo(f"{key:{width}}  {json.dumps(value, ensure_ascii=False):24}  {origin}")
+        for key, place in config.removed().items():
+            click.echo(f"{key:{width}}  {'removed':24}  {config.origin(key)}; it stands in {place}")
     for error in config.errors:
         click.echo(f"error: {error}", err=True)
     raise SystemExit(1 if config.errors else 0)

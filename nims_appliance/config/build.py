@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ..errors import LinkError, ProfileError
 from ..links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
 from ..output import Output
 from ..settings import ApplianceSettings
-from .check import check_struct, suggest
+from .check import bare, check_struct, suggest
 from .yaml import Document, Path, leaves, merge
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ..plugin_host.host import PluginHost
     from ..profile import Profile
 
+REMOVED = "removed"
+"""In the place of a named thing (a sonar, zone, alarm or trigger): what the layers below say of it does not count."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
@@ -109,6 +112,8 @@ class Built:
     problems: list[Problem]
     layers: list[Layer]
     profile_places: dict[Path, str]
+    removed: list[Path] = field(default_factory=list)
+    """Named things that a layer takes away."""
 
     def place(self, path: Path) -> tuple[str, Layer | None]:
         """Return the place that gave a value, or the nearest key above it, and its layer."""
@@ -146,8 +151,10 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
     sonars = values.get("sonars", {})
     if isinstance(sonars, dict):
         values["sonars"] = {
-            name: _lay_over_profile(name, sonar, plugins, built, report) for name, sonar in sonars.items()
+            name: sonar if sonar == REMOVED else _lay_over_profile(name, sonar, plugins, built, report)
+            for name, sonar in sonars.items()
         }
+    values = _without_removed(values, ApplianceSettings, (), built.removed)
     _check_outputs(values, plugins, report)
     settings = check_struct(ApplianceSettings, values, (), report)
     if settings is not None:
@@ -163,6 +170,48 @@ def build(layers: list[Layer], plugins: PluginHost) -> Built:
             if sonar.profile in plugins.profiles:
                 _check_link(("sonars", name, "link"), sonar.link, plugins.profiles[sonar.profile], plugins, report)
     return built
+
+
+def item_type(kind: Any) -> type | None:
+    """Return the struct that each value of a mapping of named things is; None for any other type."""
+    kind = bare(kind)
+    item = bare(typing.get_args(kind)[1]) if typing.get_origin(kind) is dict else None
+    return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
+
+
+def is_named_thing(path: Path) -> bool:
+    """Whether a path is that of something with a name of its own, which can be removed: a sonar, a zone."""
+    kind: Any = ApplianceSettings
+    is_name = False
+    for key in path:
+        item = item_type(kind)
+        is_name = item is not None
+        if item is None:
+            fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
+            item = next((bare(field.type) for field in fields if field.encode_name == key), None)
+        kind = item
+    return is_name
+
+
+def _without_removed(values: Any, kind: Any, path: Path, removed: list[Path]) -> Any:
+    """Return the values without the named things that a layer removes; appends the paths of those."""
+    kind = bare(kind)
+    if not isinstance(values, dict):
+        return values
+    if (item := item_type(kind)) is not None:
+        removed += [(*path, name) for name, value in values.items() if value == REMOVED]
+        return {
+            name: _without_removed(value, item, (*path, name), removed)
+            for name, value in values.items()
+            if value != REMOVED
+        }
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        return {
+            key: _without_removed(value, types[key], (*path, key), removed) if key in types else value
+            for key, value in values.items()
+        }
+    return values
 
 
 def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, report: Any) -> Any:

@@ -78,13 +78,22 @@ def _check_value(kind: Any, value: Any, path: Path, report: Report) -> tuple[boo
         expected, _, place = str(error).partition(" - at `$")
         if typing.get_origin(kind) is typing.Literal:
             expected = f"expected {' or '.join(map(repr, typing.get_args(kind)))}"
-        report((*path, *re.findall(r"\w+", place)), f"{_plain(expected)}, got {show(value)}")
+        got = "another value" if is_secret(annotated) else show(value)
+        report((*path, *re.findall(r"\w+", place)), f"{_plain(expected)}, got {got}")
         return False, None
 
 
 def bare(kind: Any) -> Any:
     """Return the type in ``Annotated[...]``, or the type itself."""
     return kind.__origin__ if hasattr(kind, "__metadata__") else kind
+
+
+def is_secret(kind: Any) -> bool:
+    """Whether the type of a setting is marked as secret."""
+    return any(
+        isinstance(meta, msgspec.Meta) and bool((meta.extra or {}).get("secret"))
+        for meta in getattr(kind, "__metadata__", ())
+    )
 
 
 def suggest(word: str, known: typing.Iterable[str]) -> str:

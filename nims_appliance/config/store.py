@@ -21,7 +21,7 @@ from ..bus import Bus
 from ..errors import ConfigError
 from ..output import Output
 from ..settings import ApplianceSettings, SonarSettings
-from .build import Built, Layer, build, plain
+from .build import REMOVED, Built, Layer, build, is_named_thing, plain
 from .environment import environment_layer
 from .file import HEADER, read_config_file, set_aside, write_overrides
 from .history import Entry, History, Row
@@ -156,6 +156,16 @@ class ConfigStore:
         """Return where the value of a dotted key comes from: "default", "config.yaml:12", "command line", ..."""
         return self._built.origin(_split(key))
 
+    def removed(self) -> dict[str, str]:
+        """Return the named things that are removed though the file or a profile has them, each with its place there."""
+        found = {}
+        for path in self._built.removed:
+            places = [layer.places[path] for layer in self._layers if _is_given(layer.get(path))]
+            places += [place for inner, place in self._built.profile_places.items() if inner[: len(path)] == path]
+            if places:
+                found[".".join(path)] = places[0]
+        return found
+
     def values(self) -> dict[str, Any]:
         """Return the effective settings as JSON-able values."""
         return plain(self.current)
@@ -181,8 +191,11 @@ class ConfigStore:
         """Check settings as a whole, save them and put them into effect; all of them or none.
 
         `changes` has dotted keys ("sonars.pen.detector.min_range_m"). None takes a change back: what config.yaml, the
-        profile or the default says counts again. Several at once wait for each other. `expected` has the values that
-        the author saw: where another one counts by now, somebody else was faster.
+        profile or the default says counts again. `build.REMOVED` takes a named thing away, a sonar or a zone, also one
+        of config.yaml: the file stays as it is, and None brings it back.
+
+        Several at once wait for each other. `expected` has the values that the author saw: where another one counts by
+        now, somebody else was faster.
 
         Raises:
           ConfigError: a key or value is wrong, the setting needs a restart of the appliance or is held by the
@@ -244,7 +257,7 @@ class ConfigStore:
     ) -> ConfigChange:
         before_values = self.values()
         late = {
-            key: f"is {_get(before_values, _split(key))!r} by now, not {value!r}: somebody else changed it"
+            key: "somebody else has changed it meanwhile"  # without its value, which may be secret
             for key, value in expected.items()
             if key in changes and not _same(_get(before_values, _split(key)), value)
         }
@@ -299,7 +312,8 @@ class ConfigStore:
         below = plain(build([config], self.plugins).settings)
         for path, value in list(leaves(changed.values)):
             # Only differences are kept, so that a later edit of config.yaml is not masked by what never changed.
-            if _same(_get(below, path), value):
+            given = _get(below, path)
+            if _same(given, value) or (value == REMOVED and given is None and is_named_thing(path)):
                 changed.remove(path)
         layers = [config, _reread(changed), *fixed]
         built = self._check_buildable(layers)
@@ -326,6 +340,10 @@ class ConfigStore:
                 key = ".".join(path)
                 text = f"takes effect at the start only: set it in {CONFIG_FILE} and restart"
                 raise ChangeError(f"{key}: {text}", {key: text})
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != REMOVED
 
 
 def _places(layers: list[Layer]) -> dict[str, dict[str, Any]]:

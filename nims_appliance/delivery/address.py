@@ -9,6 +9,7 @@ clip                 keeps the bytes around this moment as a clip
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,18 +56,33 @@ def parse_action(text: str) -> Action:
             parts = urlsplit(text.strip())
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ConfigError(f"{text!r}: {error}") from None
+            raise ConfigError(f"{_quoted(text)}: {error}") from None
         if host and scheme in ("http", "https"):
             return Action(scheme, text.strip(), host, port or 0)
         if host and port:
             return Action(scheme, "", host, port)
-    raise ConfigError(f"{text!r}: {EXPECTED}")
+    raise ConfigError(f"{_quoted(text)}: {EXPECTED}")
 
 
 def without_login(action: Action) -> str:
     """Return the text of an action for everybody's eyes: a webhook's without user, password and query."""
-    if action.scheme not in ("http", "https"):
-        return str(action)
-    parts = urlsplit(action.target)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"
+    return hide_login(str(action))
+
+
+def hide_login(text: str, mask: str = "") -> str:
+    """Return the text of an action, or of what was meant to be one, with a mask for what lets in to a webhook.
+
+    That is user and password, and the query. With an empty mask it is not told whether there is a login.
+    """
+    parts = re.fullmatch(r"([A-Za-z]*:/*)([^/?#]*@)?([^?#]*)([?#].*)?", text.strip(), re.DOTALL)
+    if parts is None:
+        return text
+    scheme, login, place, query = parts.groups()
+    login = f"{mask}@" if login and mask else ""
+    query = f"?{mask or '...'}" if query else ""
+    return f"{scheme}{login}{place}{query}"
+
+
+def _quoted(text: str) -> str:
+    """Return what was meant to be an action for an error text: without all that may be a login."""
+    return repr(re.sub(r"[?#].*|(?<=//)[^?#]*@", "", text, flags=re.DOTALL))

@@ -64,10 +64,11 @@ def register(app: QuartTrio, context: Context, state: WebState, version: str) ->
         if not isinstance(expected, (dict, type(None))):
             raise BadRequest('expected: expected {"dotted.key": value}, as they were shown')
         check_settings(current(), changes)
-        changes, expected = masking.unmasked(changes), masking.without_secret_keys(expected)
-        if not changes:
-            return json_answer({"ok": True, "changes": {}})
         try:
+            now = context.config.current
+            changes, expected = masking.unmasked(changes, now), masking.seen(expected, now)
+            if not changes:
+                return json_answer({"ok": True, "changes": {}})
             await context.config.change(changes, current().author, source=_source(), expected=expected)
         except ChangeError as error:
             told = {"ok": False, "error": str(error), "errors": str(error).split("; "), "status": 400}

@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from ..bus import all_within
 from ..config.masking import Masking
-from ..config.store import Preview
+from ..config.store import ChangeError, Preview
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
 from .auth import access, check_settings, current, current_again, needs
@@ -67,6 +67,7 @@ def describe_config(config: ConfigStore, *, operator: bool) -> dict[str, Any]:
         "values": values,
         "schema": config.schema(),
         "origins": {key: config.origin(key) for key in flatten(values)},
+        "removed": config.removed(),
         "profiles": {
             name: {"title": profile.title, "driver": profile.driver, "default_link": profile.default_link}
             for name, profile in config.plugins.profiles.items()
@@ -155,7 +156,10 @@ def register(app: QuartTrio, context: Context) -> None:
             if not isinstance(changes, dict):
                 preview = Preview([], {"": 'changes: expected an object {"dotted.key": value}'})
             else:
-                preview = config.check(masking.unmasked(changes))
+                try:
+                    preview = config.check(masking.unmasked(changes, config.current))
+                except ChangeError as error:
+                    preview = Preview([], error.problems)
             rows = [
                 row | {name: masking.mask_key(row["key"], row[name], operator=True) for name in ("old", "new")}
                 for row in preview.rows
@@ -191,7 +195,7 @@ def register(app: QuartTrio, context: Context) -> None:
                         raise ConfigError('expected: expected an object {"dotted.key": value}')
                 else:
                     changes = differences(config.values(), message)
-                changes, expected = masking.unmasked(changes), masking.without_secret_keys(expected)
+                changes, expected = masking.unmasked(changes, config.current), masking.seen(expected, config.current)
                 if changes:
                     async with changing:
                         check_settings(identity, changes)

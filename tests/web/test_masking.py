@@ -12,7 +12,9 @@ import trio
 
 from nims_appliance.archive import Archive
 from nims_appliance.config.masking import MASK, Masking
+from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context
+from nims_appliance.errors import ConfigError
 from nims_appliance.health import Part
 from nims_appliance.journal import keep_journal
 from nims_appliance.output import Output
@@ -71,7 +73,8 @@ async def test_secrets_reach_nobody(secretive: Context, serve, connect, operator
             assert json.loads(everything[0])["values"]["outputs"]["secretive"]["phrase"] == ""
             history = await changer.get("/api/v1/config/history")
             assert MASK in history.text
-            everything.append(history.text.replace(hook, ""))
+            everything.append(history.text)
+            everything.append((await changer.get("/api/v1/config")).text)
             everything.append(support_text(context, WebState(context)))
             for path in ("/pagesocket", "/echosocket"):
                 async with connect(port, path) as socket:
@@ -107,3 +110,46 @@ def test_what_is_secret_is_found_in_plugins(secretive: Context) -> None:
     assert not masking.is_secret(("outputs", "secretive", "host"))
     assert not masking.is_secret(("outputs", "none", "phrase"))
     assert not masking.is_secret(("sonars", "pen", "driver", "phrase"))
+
+
+HOOK = f"https://me:{WORD}@example.org/hook?key={WORD}"
+SHOWN = f"https://{MASK}@example.org/hook?{MASK}"
+
+
+async def test_logins_of_webhooks_are_kept_though_nobody_is_shown_them(context: Context, serve, operator) -> None:
+    actions, seen = "triggers.t.actions", {"triggers.t.actions": [SHOWN, "clip"]}
+    async with serve(context) as port, httpx.AsyncClient(headers=operator) as client:
+        url = f"http://127.0.0.1:{port}/api/v1/config"
+
+        async def change(changes: dict, **more) -> httpx.Response:
+            return await client.patch(url, json={"changes": changes, **more})
+
+        assert (await change({"triggers.t.on": "track", actions: [HOOK, "clip"]})).is_success
+        assert (await client.get(url)).json()["values"]["triggers"]["t"]["actions"] == [SHOWN, "clip"]
+        assert (await change({actions: ["clip", SHOWN, "udp://10.0.0.9:5000"]}, expected=seen)).is_success
+        assert context.config.current.triggers["t"].actions == ["clip", HOOK, "udp://10.0.0.9:5000"]
+        assert (await change({"triggers.t": {"on": "track_ended", "actions": [SHOWN]}})).is_success
+        assert context.config.current.triggers["t"].actions == [HOOK]
+
+        late = await change({actions: ["clip"]}, expected=seen)
+        elsewhere = await change({actions: [SHOWN.replace("hook", "other")]})
+        for refused in (late, elsewhere):
+            assert refused.status_code == 400
+            assert list(refused.json()["problems"]) == [actions]
+            assert WORD not in refused.text
+        assert context.config.current.triggers["t"].actions == [HOOK]
+
+
+@pytest.mark.parametrize(
+    "wrong", [f"htp://me:{WORD}@host/x", f"https://me:{WORD}@host:port", f"udp://{WORD}@host?{WORD}"]
+)
+async def test_errors_of_the_file_do_not_tell_logins(tmp_path, plugins, wrong: str) -> None:
+    (tmp_path / "config.yaml").write_text(f'triggers: {{t: {{"on": track, actions: ["{wrong}"]}}}}\n')
+    (error,) = ConfigStore.load(tmp_path, plugins=plugins).errors
+    assert "host" in error
+    assert WORD not in error
+
+
+async def test_errors_do_not_tell_secrets(secretive: Context) -> None:
+    with pytest.raises(ConfigError, match="phrase: expected text, got another value"):
+        await secretive.config.change({"outputs.secretive.phrase": 90210}, "test")
