@@ -69,7 +69,7 @@ def _list(name: str, context: Context) -> None:
         return
     known = context.sonars.setdefault(name, fresh)
     known.settings, known.profile = fresh.settings, fresh.profile
-    part.set("starting" if known.settings.enabled else "stopped", "" if known.settings.enabled else "disabled")
+    part.set("starting" if known.settings.enabled else "stopped", "" if known.settings.enabled else "switched off")
 
 
 def _forget(name: str, context: Context) -> None:

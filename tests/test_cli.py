@@ -175,6 +175,9 @@ def test_config_check_show_and_schema(run, tmp_path):
     assert re.search(r"web.port +81 +environment NIMS_WEB__PORT", show.stdout)
     assert re.search(r"tracks.port +8001 +default", show.stdout)
     assert json.loads(run("config", "show", "--json", "--data", tmp_path).stdout)["web.port"]["value"] == 8080
+    (tmp_path / "overrides.yaml").write_text("sonars:\n  pen: removed\n")
+    show = run("config", "show", "--data", tmp_path)
+    assert re.search(r"sonars.pen +removed +overrides.yaml:2; it stands in config.yaml:2", show.stdout)
     schema = json.loads(run("config", "schema", "--data", tmp_path).stdout)
     assert "driver m3" in schema["$defs"]
 

@@ -23,7 +23,7 @@ from nims_appliance.decoder import Driver, Simulator
 from nims_appliance.errors import ConfigError
 from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.profile import load_profile
-from nims_appliance.settings import ApplianceSettings, TrackerSettings, split_unit
+from nims_appliance.settings import ApplianceSettings, TrackerSettings, ZoneSettings, split_unit
 from nims_appliance.sonar import RESTART_SETTINGS
 
 
@@ -560,11 +560,17 @@ async def test_a_removal_outlives_what_it_removed(tmp_path, plugins):
     assert "gate" not in (tmp_path / "overrides.yaml").read_text()
 
 
-async def test_what_was_removed_can_be_added_anew(tmp_path, plugins):
-    store = load(tmp_path, plugins, PEN + NAMED)
+async def test_what_is_added_under_a_removed_name_is_new(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN + NAMED + "storage: {tracks_days: 3}\n")
     await store.change({"sonars.pen.zones.gate": REMOVED}, "test")
-    await store.change({"sonars.pen.zones.gate": {"kind": "ignored", "max_range_m": 3}}, "test")
-    assert (store.sonar("pen").zones["gate"].kind, store.removed()) == ("ignored", {})
+    await store.change({"sonars.pen.zones.gate.kind": "ignored"}, "test")
+    gate = store.sonar("pen").zones["gate"]
+    assert (gate.kind, gate.max_range_m, store.removed()) == ("ignored", ZoneSettings(kind="ignored").max_range_m, {})
+    await store.change({"sonars.pen": REMOVED}, "test")
+    await store.change({"sonars.pen.profile": "stream-sonar", "sonars.pen.link": "tcp://10.0.0.7:1"}, "test")
+    pen = store.sonar("pen")
+    assert (pen.link, pen.zones, pen.metrics.alarms) == ("tcp://10.0.0.7:1", {}, {})
+    assert load(tmp_path, plugins).current == store.current
 
 
 @pytest.mark.parametrize("key", ["sonars.pen.detector", "web", "outputs.plain", "sonars.pen.detector.background_s"])

@@ -143,7 +143,7 @@ async def test_a_disabled_sonar_rests_until_it_is_enabled(tmp_path: Path) -> Non
         part = context.health.part("sonar sonar0")
         while part.state != "stopped":
             await trio.sleep(0.01)
-        assert part.detail == "disabled"
+        assert part.detail == "switched off"
         await context.config.change({"sonars.sonar0.enabled": True}, "test")
         await devices[0].until(1)
 

@@ -179,18 +179,37 @@ def item_type(kind: Any) -> type | None:
     return item if isinstance(item, type) and issubclass(item, msgspec.Struct) else None
 
 
-def is_named_thing(path: Path) -> bool:
-    """Whether a path is that of something with a name of its own, which can be removed: a sonar, a zone."""
+def type_of_thing(path: Path) -> type | None:
+    """Return the struct of something with a name of its own, which can be removed: a sonar, a zone; else None."""
     kind: Any = ApplianceSettings
-    is_name = False
+    thing: type | None = None
     for key in path:
-        item = item_type(kind)
-        is_name = item is not None
-        if item is None:
-            fields = msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
-            item = next((bare(field.type) for field in fields if field.encode_name == key), None)
-        kind = item
-    return is_name
+        thing = item_type(kind)
+        kind = thing or {field.encode_name: bare(field.type) for field in _fields(kind)}.get(key)
+    return thing
+
+
+def blank(kind: Any, below: Any) -> dict[str, Any]:
+    """Return what makes a thing as if it were new, laid over what a layer below says of it: defaults, removals."""
+    over: dict[str, Any] = {}
+    for setting in _fields(kind):
+        key = setting.encode_name
+        if not isinstance(below, dict) or key not in below:
+            continue
+        inner = bare(setting.type)
+        if item_type(inner) is not None:
+            over[key] = dict.fromkeys(below[key] or {}, REMOVED)
+        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            over[key] = blank(inner, below[key])
+        elif not setting.required:
+            over[key] = msgspec.to_builtins(
+                setting.default if setting.default is not msgspec.NODEFAULT else setting.default_factory()
+            )
+    return over
+
+
+def _fields(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
 
 
 def _without_removed(values: Any, kind: Any, path: Path, removed: list[Path]) -> Any:
@@ -205,13 +224,11 @@ def _without_removed(values: Any, kind: Any, path: Path, removed: list[Path]) ->
             for name, value in values.items()
             if value != REMOVED
         }
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        types = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-        return {
-            key: _without_removed(value, types[key], (*path, key), removed) if key in types else value
-            for key, value in values.items()
-        }
-    return values
+    types = {setting.encode_name: setting.type for setting in _fields(kind)}
+    return {
+        key: _without_removed(value, types[key], (*path, key), removed) if key in types else value
+        for key, value in values.items()
+    }
 
 
 def _lay_over_profile(name: str, sonar: Any, plugins: PluginHost, built: Built, report: Any) -> Any:

@@ -21,7 +21,7 @@ from ..bus import Bus
 from ..errors import ConfigError
 from ..output import Output
 from ..settings import ApplianceSettings, SonarSettings
-from .build import REMOVED, Built, Layer, build, is_named_thing, plain
+from .build import REMOVED, Built, Layer, blank, build, plain, type_of_thing
 from .environment import environment_layer
 from .file import HEADER, read_config_file, set_aside, write_overrides
 from .history import Entry, History, Row
@@ -307,13 +307,18 @@ class ConfigStore:
             if value is None:
                 changed.remove(path)
             else:
+                for length in range(1, len(path)):
+                    thing = path[:length]
+                    if changed.get(thing) == REMOVED and (kind := type_of_thing(thing)):
+                        # It is added anew: what the file says of the old one must not come back with it.
+                        changed.set(thing, blank(kind, config.get(thing)))
                 changed.set(path, copy.deepcopy(value))
         self._check_buildable([config, _reread(changed), *fixed])
         below = plain(build([config], self.plugins).settings)
         for path, value in list(leaves(changed.values)):
             # Only differences are kept, so that a later edit of config.yaml is not masked by what never changed.
             given = _get(below, path)
-            if _same(given, value) or (value == REMOVED and given is None and is_named_thing(path)):
+            if _same(given, value) or (value == REMOVED and given is None and type_of_thing(path)):
                 changed.remove(path)
         layers = [config, _reread(changed), *fixed]
         built = self._check_buildable(layers)

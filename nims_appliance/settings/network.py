@@ -27,7 +27,10 @@ class WebSettings(Settings, frozen=True):
     )
     names: Annotated[
         list[str],
-        Meta(description="Other names under which browsers reach this computer, beside its own name and addresses"),
+        Meta(
+            description="Other names under which browsers reach this computer, beside its own name and addresses",
+            examples=["nims.example.org"],
+        ),
     ] = msgspec.field(default_factory=list)
     login_to_view: Annotated[bool, Meta(description="Whether a login is needed to see anything at all")] = False
     tls: Annotated[
@@ -63,6 +66,9 @@ class NavigationSettings(Settings, frozen=True):
 
     sources: Annotated[
         list[str],
-        Meta(description="Where they send: udp://:10110, tcp://host:port, serial:///dev/ttyUSB0?baud=4800"),
+        Meta(
+            description="Where they send: udp://:10110, tcp://host:port, serial:///dev/ttyUSB0?baud=4800",
+            examples=["udp://:10110"],
+        ),
     ] = msgspec.field(default_factory=list)
     max_age_s: Annotated[float, Meta(gt=0, description="What is older does not count, seconds")] = 10.0

@@ -105,6 +105,7 @@ class SonarSettings(Settings, frozen=True):
         Meta(
             extra={"restart": "sonar"},
             description="tcp://host:port, udp://:port, file:///path?speed=1&loop=yes or simulator:profile",
+            examples=["tcp://192.168.1.234:20001"],
         ),
     ]
     enabled: Annotated[bool, Meta(extra={"restart": "sonar"}, description="Whether it runs")] = True

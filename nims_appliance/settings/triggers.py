@@ -27,7 +27,8 @@ class TriggerSettings(Settings, frozen=True):
         list[str],
         Meta(
             description="Where messages go: udp://host:port, tcp://host:port, http://..., command:NAME (a program in "
-            "the data folder's commands), clip"
+            "the data folder's commands), clip",
+            examples=["udp://192.168.1.30:5000"],
         ),
     ] = msgspec.field(default_factory=list)
     enabled: Annotated[bool, Meta(description="Whether it is at work")] = True

@@ -110,7 +110,7 @@ def test_settings_are_found_by_their_words(context: Context, serving, settings) 
 def test_what_is_held_elsewhere_or_stands_in_config_yaml_says_so(context: Context, serving, settings) -> None:
     with serving(context) as server:
         page = settings(server.url)
-        expect(page.locator("[data-key='sonars.pen'] > .fixed")).to_contain_text("config.yaml:3")
+        expect(page.locator(f".field:has([id='setting-sonars.pen.link']) .origin")).to_have_text("config.yaml:4")
         expect(field(page, "web.port")).to_be_disabled()
         (context.data / "config.yaml").write_text("# edited\n")
         page.reload()

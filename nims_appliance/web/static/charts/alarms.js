@@ -217,12 +217,7 @@ export class Alarms {
 
   async #remove() {
     if (!this.#edited) return;
-    const { name, id } = this.#edited;
-    await this.#change({ [`sonars.${this.#sonar}.metrics.alarms.${name}`]: null });
-    if (this.all.some((alarm) => alarm.id === id)) {
-      this.#complain(`${name} is in config.yaml, and can only be removed there.`);
-      this.#dialog.showModal();
-    }
+    await this.#change({ [`sonars.${this.#sonar}.metrics.alarms.${this.#edited.name}`]: "removed" });
   }
 
   /** @param {Record<string, unknown>} changes */

@@ -179,7 +179,7 @@ function offer(choice, options, value) {
 /** @param {string[]} sonars  that are configured */
 function showChoices(sonars) {
   const names = [...new Set([...sonars, ...known.map(({ sonar }) => sonar)])];
-  if (!names.includes(series.sonar)) series = { sonar: known[0]?.sonar ?? names[0] ?? "", channel: "", layer: 0 };
+  if (!names.includes(series.sonar)) series = { sonar: names.find((name) => known.some(({ sonar }) => sonar === name)) ?? names[0] ?? "", channel: "", layer: 0 };
   offer(sonarChoice, names.map((name) => [name, name]), series.sonar);
   sonarChoice.hidden = !names.length;
   const channels = [...new Set(known.filter(({ sonar }) => sonar === series.sonar).map(({ channel }) => channel))];

@@ -13,6 +13,9 @@ import { setText, showKeyed } from "../shared/keyed.js";
 /** @param {Part} part */
 const problemOf = ({ state, detail, last_error: error }) => (state === "failed" ? error || detail : "");
 
+/** @param {number | null} rate of bytes; null: not known yet */
+const perSecond = (rate) => (rate === null ? UNKNOWN : `${bytes(rate)}/s`);
+
 /**
  * What a sonar's part counts, in words and units.
  * @param {Part} part
@@ -27,8 +30,8 @@ function figuresOfSonar({ name, statistics: told }, rates, nowS) {
   return [
     ["Pings", `${number(told.rate_hz, 1)}/s`],
     ["Newest ping", told.age_s === null ? UNKNOWN : `${duration(told.age_s)} ago`, told.age_s > 5 ? "warn" : ""],
-    ["Bytes", `${bytes(rates.of(`${name} bytes`, told.received_bytes ?? 0, nowS))}/s`],
-    ["Ping to track", `${number(told.latency_p50_ms, 0)} ms, 99 % in ${number(told.latency_p99_ms, 0)} ms`],
+    ["Bytes", perSecond(rates.of(`${name} bytes`, told.received_bytes ?? 0, nowS))],
+    ["Ping to track", `${number(told.latency_p50_ms, 0)} ms (99 %: ${number(told.latency_p99_ms, 0)})`],
     ["Samples × beams", told.samples ? `${count(told.samples)} × ${count(told.beams)}` : UNKNOWN],
     ["Connections", count(told.connects)],
     ["Dropped", dropped.length ? dropped.map(([stage, lost]) => `${count(lost)} by ${stage}`).join(", ") : "none", dropped.length ? "warn" : ""],

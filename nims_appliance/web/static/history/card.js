@@ -128,7 +128,7 @@ export class Card {
       }
     };
     const download = element("a", { className: "button", href: `${clipPath(clip.name)}/download`, download: "", textContent: "Download" });
-    const said = `${dateTime(clip.start_s)} · ${duration(clip.end_s - clip.start_s)} · ${bytes(clip.bytes)} · ${clip.reason === "track" ? "of a track" : `by ${clip.reason}`}`;
+    const said = `${dateTime(clip.start_s)} · ${clip.end_s > clip.start_s ? duration(clip.end_s - clip.start_s) : "still growing"} · ${bytes(clip.bytes)} · ${clip.reason === "track" ? "of a track" : `by ${clip.reason}`}`;
     return element(
       "section",
       { className: "clip" },

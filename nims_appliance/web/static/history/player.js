@@ -180,7 +180,7 @@ export class Player {
     this.#overlay.height = Math.round(height * ratio);
     const context = context2d(this.#overlay);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    drawGrid(context, place, null);
+    this.#labels.begin(place.area, drawGrid(context, place, null));
     drawTracks(context, place, tracksAt(this.#clip.described ?? [], this.#pictures, this.#at), this.#labels, this.#chosen);
     this.#slider.value = String(this.#at);
     this.#slider.setAttribute("aria-valuetext", time(picture.head.time_s));

@@ -67,21 +67,37 @@ export function shapePath(context, shape, x, y, size) {
 }
 
 /**
- * Says what the shapes mean, of those that are in the picture.
+ * What the shapes of the tracks in a picture mean, and where it is written; null: there are none.
+ * @typedef {{entries: TrackClass[], box: import("./labels.js").Box}} Legend
+ */
+
+/**
  * @param {CanvasRenderingContext2D} context
  * @param {import("./place.js").Place} place
  * @param {import("./tracks.js").ShownTrack[]} tracks
+ * @returns {Legend | null}
  */
-export function drawLegend(context, { area }, tracks) {
+export function legendOf(context, { area: { left, top } }, tracks) {
   const shown = new Map(tracks.map(({ known }) => [labelOf(known), classOf(labelOf(known))]));
   shown.delete("");
   const entries = [...shown.values()].sort((a, b) => a.label.localeCompare(b.label));
+  if (!entries.length) return null;
+  context.font = FONT;
+  const width = Math.max(...entries.map(({ label }) => context.measureText(label).width));
+  return { entries, box: [left + 9, top + 9, left + 29 + width, top + 9 + 18 * entries.length] };
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Legend} legend
+ */
+export function drawLegend(context, { entries, box: [left, top] }) {
   context.save();
   context.font = FONT;
   context.textBaseline = "middle";
   context.textAlign = "left";
   entries.forEach((known, i) => {
-    const [x, y] = [area.left + 16, area.top + 18 + 18 * i];
+    const [x, y] = [left + 7, top + 9 + 18 * i];
     shapePath(context, known.shape, x, y, 4.5);
     if (known.shape === "disc") {
       context.fillStyle = inkOf(known);

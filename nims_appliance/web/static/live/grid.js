@@ -2,12 +2,14 @@
 
 import { time } from "../shared/format.js";
 import { FONT, ink, textCased } from "./ink.js";
+import { overlap } from "./labels.js";
 
 /**
  * @typedef {import("./place.js").Place} Place
  * @typedef {import("./place.js").FanPlace} FanPlace
  * @typedef {import("./place.js").BscanPlace} BscanPlace
  * @typedef {import("./place.js").EchogramPlace} EchogramPlace
+ * @typedef {import("./labels.js").Box} LabelBox
  */
 
 const APART_PX = 70; // lines are at least so far apart
@@ -49,11 +51,16 @@ function metres(value, step) {
 const bearingText = (degrees) => `${String(Math.round(degrees)).replace("-", "−")}°`;
 
 /**
+ * Draws it; returns the boxes of its labels on a fan, for others to keep away from.
  * @param {CanvasRenderingContext2D} context
  * @param {Place} place
  * @param {number | null} headingRad of the sonar, clockwise from north
+ * @param {LabelBox | null} [taken] where no label goes
+ * @returns {LabelBox[]}
  */
-export function drawGrid(context, place, headingRad) {
+export function drawGrid(context, place, headingRad, taken = null) {
+  /** @type {LabelBox[]} */
+  const boxes = taken ? [taken] : [];
   context.save();
   context.font = FONT;
   context.lineWidth = 1;
@@ -61,7 +68,7 @@ export function drawGrid(context, place, headingRad) {
   context.lineJoin = "round";
   context.textBaseline = "middle";
   if (place.kind === "fan") {
-    drawRings(context, place);
+    drawRings(context, place, boxes);
     drawScaleBar(context, place);
     if (headingRad !== null) drawNorth(context, place, headingRad);
   } else if (place.kind === "bscan") {
@@ -72,6 +79,25 @@ export function drawGrid(context, place, headingRad) {
     drawTimeAxis(context, place);
   }
   context.restore();
+  return boxes;
+}
+
+/**
+ * Writes a label where there is room for it.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {LabelBox[]} boxes of those that are there; gets this one
+ */
+function writeLabel(context, text, x, y, boxes) {
+  const width = context.measureText(text).width;
+  const left = context.textAlign === "center" ? x - width / 2 : x;
+  /** @type {LabelBox} */
+  const box = [left - 2, y - 8, left + width + 2, y + 8];
+  if (boxes.some((other) => overlap(other, box))) return;
+  textCased(context, text, x, y, ink().label);
+  boxes.push(box);
 }
 
 /**
@@ -91,11 +117,12 @@ function line(context, x0, y0, x1, y1) {
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {FanPlace} place
+ * @param {LabelBox[]} boxes
  */
-function drawRings(context, place) {
+function drawRings(context, place, boxes) {
   const { geometry, scale, x0, y0, area } = place;
   const { minBearing, maxBearing, minRange, maxRange } = geometry;
-  const { grid, label } = ink();
+  const { grid } = ink();
   const isSeen = (/** @type {number} */ x, /** @type {number} */ y) => x > 4 && x < area.width - 30 && y > 8 && y < area.height - 8;
   // Labels are beside the right edge of the fan, or where that is out of sight on the bearing of the middle.
   const middle = Math.min(Math.max(Math.atan2(area.width / 2 - x0, y0 - area.height / 2), minBearing), maxBearing);
@@ -118,18 +145,19 @@ function drawRings(context, place) {
     const spots = isRound ? [] : [[edge.x + edgeX, edge.y + edgeY]];
     const spot = [...spots, [inside.x + 4, inside.y - 9]].find(([x, y]) => isSeen(x, y));
     if (!spot) continue;
-    textCased(context, metres(range, step) + unit, spot[0], spot[1], label);
+    writeLabel(context, metres(range, step) + unit, spot[0], spot[1], boxes);
     unit = "";
   }
   context.textAlign = "center";
   const turn = BEARING_STEPS.find((candidate) => scale * maxRange * candidate * DEGREE > APART_PX) ?? 90;
   for (const degrees of multiples(minBearing / DEGREE, maxBearing / DEGREE, turn)) {
+    if (isRound && degrees === -180) continue; // as 180
     const [near, far] = [place.toScreen(minRange, degrees * DEGREE), place.toScreen(maxRange, degrees * DEGREE)];
     context.strokeStyle = grid;
     context.lineWidth = 1;
     line(context, near.x, near.y, far.x, far.y);
     const { x, y } = place.toScreen(maxRange + 14 / scale, degrees * DEGREE);
-    if (x > 12 && x < area.width - 12 && y > 8 && y < area.height - 8) textCased(context, bearingText(degrees), x, y, label);
+    if (x > 12 && x < area.width - 12 && y > 8 && y < area.height - 8) writeLabel(context, bearingText(degrees), x, y, boxes);
   }
 }
 

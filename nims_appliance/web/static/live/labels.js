@@ -29,11 +29,12 @@ export class Labels {
 
   /**
    * Begins a drawing.
-   * @param {Box} view
+   * @param {import("./place.js").Box} area that they stay in
+   * @param {Box[]} taken where others write
    */
-  begin(view) {
-    this.#view = view;
-    this.#taken = [];
+  begin({ left, top, width, height }, taken = []) {
+    this.#view = [left, top, left + width, top + height];
+    this.#taken = [...taken];
     this.#before = this.#now;
     this.#now = new Map();
   }

@@ -11,6 +11,7 @@ import { Pane } from "./pane.js";
 import { Timeline } from "./timeline.js";
 
 const TELL_MS = 250;
+const BAR_PX = 48;
 
 /**
  * @typedef {import("../shared/connection.js").StateMessage} StateMessage
@@ -57,9 +58,11 @@ function nextPane(step) {
 }
 
 function arrange() {
-  const { clientWidth, clientHeight } = panesElement;
   panesElement.classList.toggle("several", panes.size > 1);
-  panesElement.style.setProperty("--columns", String(columnsFor(panes.size, clientWidth, clientHeight)));
+  // By the height of the window: panes keep their places when an alarm or the timeline takes some of it.
+  const columns = columnsFor(panes.size, panesElement.clientWidth, innerHeight - BAR_PX);
+  panesElement.style.setProperty("--columns", String(columns));
+  panesElement.style.setProperty("--last", String(columns - ((panes.size - 1) % columns))); // the last one fills its row
   panesElement.style.setProperty("--others", String(Math.max(panes.size - 1, 1)));
 }
 

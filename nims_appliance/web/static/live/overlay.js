@@ -3,7 +3,7 @@
 import { context2d, element, find } from "../shared/elements.js";
 import { onSession } from "../shared/session.js";
 import { TrackCard } from "./card.js";
-import { drawLegend } from "./classes.js";
+import { drawLegend, legendOf } from "./classes.js";
 import { drawGrid } from "./grid.js";
 import { ink, strokeCased } from "./ink.js";
 import { Labels } from "./labels.js";
@@ -148,12 +148,14 @@ export class Overlay {
     const context = this.#context;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    if (this.#grid) drawGrid(context, place, picture.head.pose?.heading_rad ?? null);
+    const tracks = this.#shownTracks(scene);
+    const legend = this.#legend ? legendOf(context, place, tracks) : null;
+    const taken = this.#grid ? drawGrid(context, place, picture.head.pose?.heading_rad ?? null, legend?.box) : [];
     if (this.#editor.isOpen) this.#editor.draw(context, place);
     else drawZones(context, place, this.#zones.filter((zone) => zone.enabled !== false));
-    const tracks = this.#shownTracks(scene);
+    this.#labels.begin(place.area, taken);
     this.#drawn = drawTracks(context, place, tracks, this.#labels, this.#chosen);
-    if (this.#legend) drawLegend(context, place, tracks);
+    if (legend) drawLegend(context, legend);
     this.#measure.draw(context, place);
     if (this.#isKeyed && this.#cursor) drawCrosshair(context, this.#cursor);
     this.#tellCursor();
@@ -226,7 +228,7 @@ export class Overlay {
     if (tool !== "measure") this.#measure.clear();
     if (tool === "zones") {
       this.choose(null);
-      this.#editor.open();
+      this.#editor.open(this.#zones);
     } else if (this.#editor.isOpen) {
       this.#editor.close();
     }

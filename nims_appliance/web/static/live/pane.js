@@ -399,6 +399,7 @@ export class Pane {
       tracks: this.overlay.tracks.live,
       connected,
       mostPerSecond: pictureRateHz * (this.#channels.size || 1),
+      isOff: part?.state === "stopped",
       waiting: part && part.state !== "running" ? [part.detail, part.last_error].find(Boolean) ?? part.state : "",
     });
     if (channel && connected && this.viewKind === "echogram") {

@@ -66,6 +66,7 @@ export class Arrivals {
  * @property {boolean} connected
  * @property {number} mostPerSecond the operator's limit of pictures
  * @property {string} waiting what the sonar waits for; empty: nothing
+ * @property {boolean} isOff whether it does not run, because nobody wants it to
  */
 
 /** The line of state of a pane, and the words over its picture when that is old or not there. */
@@ -80,7 +81,7 @@ export class StatusLine {
   constructor(pane) {
     this.#pane = pane;
     this.#device = find(pane, ".device");
-    this.#notice = find(pane, ".notice");
+    this.#notice = find(pane, ".notice span");
     for (const name of ["rate", "age", "shown", "tracks"]) this.#figures[name] = find(pane, `[data-is="${name}"]`);
   }
 
@@ -88,7 +89,7 @@ export class StatusLine {
    * True: this viewer sees fewer pings than it could.
    * @param {Facts} facts
    */
-  tell({ device, counted: { pings, elapsedS, shown, reduction }, ageS, tracks, connected, mostPerSecond, waiting }) {
+  tell({ device, counted: { pings, elapsedS, shown, reduction }, ageS, tracks, connected, mostPerSecond, waiting, isOff }) {
     const intervalS = pings > 0 ? elapsedS / pings : 0;
     const isStale = ageS !== null && (!connected || ageS > Math.max(STALE_S, 3 * intervalS));
     const isOld = ageS !== null && ageS > 1 + 2 * intervalS;
@@ -101,10 +102,12 @@ export class StatusLine {
     this.#write("shown", pings > 0 ? `${shown} of ${pings}${size}` : UNKNOWN, isSlow || size ? "warn" : "");
     this.#write("tracks", ageS === null ? UNKNOWN : String(tracks));
     this.#pane.classList.toggle("stale", isStale);
+    this.#pane.classList.toggle("blank", ageS === null);
     setText(this.#device, device);
     let notice = ageS === null ? waiting || "waiting for the first ping" : "";
-    if (isStale) {
-      notice = [`no ping for ${seconds(ageS)}`, connected ? waiting : "no connection to the appliance"].filter(Boolean).join("\n");
+    if (isStale && isOff && connected) notice = waiting;
+    else if (isStale) {
+      notice = [`no ping for ${seconds(ageS)}`, connected ? waiting.replace(/, no ping yet$/, "") : "no connection to the appliance"].filter(Boolean).join("\n");
     }
     setText(this.#notice, notice);
     return isSlow;

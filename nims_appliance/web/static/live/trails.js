@@ -24,7 +24,7 @@ const ROOM_PX = 80; // in the width of the picture for each track: then their la
 const TAIL_PARTS = 3; // a tail gets paler towards its end in so many steps
 
 /**
- * Draws tracks; returns where they are.
+ * Draws tracks, with labels where there is room; returns where they are.
  * @param {CanvasRenderingContext2D} context
  * @param {Place} place
  * @param {ShownTrack[]} tracks
@@ -43,7 +43,6 @@ export function drawTracks(context, place, tracks, labels, chosen) {
   context.textAlign = "left";
   context.lineCap = "round";
   context.lineJoin = "round";
-  labels.begin([left, top, left + width, top + height]);
   // The chosen one gets the first place for its label, then those seen longest.
   const order = [...tracks].sort((a, b) => (
     Number(b.known.id === chosen) - Number(a.known.id === chosen) || b.known.newest.hits - a.known.newest.hits
@@ -59,6 +58,7 @@ export function drawTracks(context, place, tracks, labels, chosen) {
     const tip = track.ended || place.kind === "echogram" ? null : drawArrow(context, place, track, at);
     for (let t = 0.25; tip && t <= 1; t += 0.25) labels.keepFree(at.x + t * (tip.x - at.x), at.y + t * (tip.y - at.y), 4);
     if (place.kind !== "echogram" || !track.ended) drawSymbol(context, track, at, isChosen);
+    else if (path.length) drawDot(context, inkOf(classOf(labelOf(track.known))), path[0]);
     labels.keepFree(at.x, at.y, SYMBOL_PX + 2);
     drawn.push({ id: track.known.id, x: at.x, y: at.y, path });
   }
@@ -195,6 +195,19 @@ function drawArrow(context, place, { known, head }, at) {
   }
   strokeCased(context, inkOf(classOf(labelOf(known))), 1.3);
   return tip;
+}
+
+/**
+ * Where a track of the past began: what its number is beside, however short it was.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} colour
+ * @param {Point} at
+ */
+function drawDot(context, colour, { x, y }) {
+  context.beginPath();
+  context.arc(x, y, 2.2, 0, 2 * Math.PI);
+  context.fillStyle = colour;
+  context.fill();
 }
 
 /**

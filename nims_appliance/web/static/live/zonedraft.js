@@ -37,18 +37,14 @@ export class ZoneDraft {
   #saved = new Map();
   /** @type {Zone[][]} */
   #undo = [];
-  /** Names of those that config.yaml has. @type {Set<string>} */
-  #fixed = new Set();
 
   /**
    * Takes what is saved; a draft that was not changed follows it.
    * @param {Zone[]} zones
-   * @param {Set<string>} fixed names of those that config.yaml has
    */
-  takeSaved(zones, fixed) {
+  takeSaved(zones) {
     const follows = !this.isChanged;
     this.#saved = new Map(zones.map((zone) => [zone.name, { ...zone }]));
-    this.#fixed = fixed;
     if (follows) this.zones = zones.map((zone) => ({ ...zone }));
   }
 
@@ -58,11 +54,6 @@ export class ZoneDraft {
 
   get canUndo() {
     return this.#undo.length > 0;
-  }
-
-  /** Whether config.yaml has it, so that it cannot be taken away or renamed here. @param {string} name */
-  isFixed(name) {
-    return this.#fixed.has(name);
   }
 
   /** Begins a step that `undo` takes back. */
@@ -126,7 +117,7 @@ export class ZoneDraft {
     /** @type {Record<string, unknown>} */
     const changes = {};
     const names = new Set(this.zones.map(({ name }) => name));
-    for (const name of this.#saved.keys()) if (!names.has(name)) changes[prefix + name] = null;
+    for (const name of this.#saved.keys()) if (!names.has(name)) changes[prefix + name] = "removed";
     for (const zone of this.zones) {
       const saved = this.#saved.get(zone.name);
       for (const key of KEYS) {

@@ -77,10 +77,13 @@ export class ZoneEditor {
     this.element.setAttribute("aria-label", `Zones of ${sonar}`);
   }
 
-  async open() {
+  /** @param {Zone[]} zones as they are drawn: shown until the settings are there */
+  async open(zones) {
     this.isOpen = true;
     this.element.hidden = false;
     this.#tellError("");
+    this.#draft.takeSaved(zones);
+    this.#show();
     await this.refresh();
     this.#show();
   }
@@ -98,12 +101,9 @@ export class ZoneEditor {
   /** Asks for the settings anew: they were changed, here or in another page. */
   async refresh() {
     try {
-      const { values, origins } = await request("GET", "/api/v1/config");
+      const { values } = await request("GET", "/api/v1/config");
       const settings = values.sonars?.[this.#sonar]?.zones ?? {};
-      const zones = Object.entries(settings).map(([name, zone]) => ({ name, ...zone }));
-      const prefix = `sonars.${this.#sonar}.zones.`;
-      const fixed = zones.filter(({ name }) => !String(origins[`${prefix}${name}.kind`]).startsWith("overrides"));
-      this.#draft.takeSaved(zones, new Set(fixed.map(({ name }) => name)));
+      this.#draft.takeSaved(Object.entries(settings).map(([name, zone]) => ({ name, ...zone })));
     } catch (error) {
       this.#tellError(error instanceof Error ? error.message : String(error));
     }
@@ -120,7 +120,7 @@ export class ZoneEditor {
 
   removeChosen() {
     const zone = this.#chosen;
-    if (!zone || this.#draft.isFixed(zone.name)) return;
+    if (!zone) return;
     this.#draft.remove(zone);
     this.#chosen = null;
     this.#show();
@@ -328,7 +328,6 @@ export class ZoneEditor {
       this.#form.replaceChildren();
       return;
     }
-    const isFixed = this.#draft.isFixed(zone.name);
     const change = (/** @type {(zone: Zone) => void} */ apply) => {
       this.#draft.mark();
       apply(zone);
@@ -336,7 +335,7 @@ export class ZoneEditor {
       this.#show();
     };
     const name = element("input", {
-      value: zone.name, disabled: isFixed, maxLength: 32, spellcheck: false,
+      value: zone.name, maxLength: 32, spellcheck: false,
       onchange: () => change((one) => (one.name = name.value.trim())),
     });
     name.dataset.key = "name";
@@ -367,9 +366,7 @@ export class ZoneEditor {
       element("p", { className: "hint", textContent: meaning }),
       ...fields,
       element("label", { className: "wide on" }, on, "In use"),
-      isFixed
-        ? element("p", { className: "hint", textContent: "It stands in config.yaml: here it can be changed and switched off, there it is taken away." })
-        : element("button", { type: "button", className: "wide", textContent: `Delete ${zone.name}`, onclick: () => this.removeChosen() }),
+      element("button", { type: "button", className: "wide", textContent: `Delete ${zone.name}`, onclick: () => this.removeChosen() }),
     );
     const again = focused ? this.#form.querySelector(`[data-key="${focused}"]`) : null;
     if (again instanceof HTMLElement) again.focus();

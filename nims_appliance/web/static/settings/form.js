@@ -1,30 +1,11 @@
-// A form drawn from a JSON Schema: nested groups of fields, one for each setting.
+// The form of all settings, drawn from their schema: nested groups, and in them what can be added and removed by name.
 
 import { element, find } from "../shared/elements.js";
 import { request } from "../shared/session.js";
+import { Field } from "./field.js";
+import { choices, resolve, title } from "./schema.js";
 
-/**
- * The part of JSON Schema that settings use, with `unit` and `restart` added.
- * @typedef {object} Schema
- * @property {string} [$ref]
- * @property {Record<string, Schema>} [$defs]
- * @property {Record<string, Schema>} [properties]
- * @property {Schema | boolean} [additionalProperties]
- * @property {string[]} [required]
- * @property {string | string[]} [type]
- * @property {string[]} [enum]
- * @property {string} [pattern]
- * @property {string} [title]
- * @property {string} [description]
- * @property {string} [unit]
- * @property {"sonar" | "appliance"} [restart]
- * @property {boolean} [secret] never shown: dots stand for it
- * @property {any} [default]
- * @property {number} [minimum]
- * @property {number} [maximum]
- * @property {number} [exclusiveMinimum]
- * @property {number} [exclusiveMaximum]
- */
+/** @typedef {import("./schema.js").Schema} Schema */
 
 /**
  * What /api/v1/config gives.
@@ -32,6 +13,7 @@ import { request } from "../shared/session.js";
  * @property {Schema} schema
  * @property {Record<string, any>} values
  * @property {Record<string, string>} origins of each dotted key that is not a default
+ * @property {Record<string, string>} removed keys of what is removed here, though config.yaml or a profile has it, and where
  * @property {Record<string, Profile>} profiles
  * @property {string[]} errors
  * @property {string[]} warnings
@@ -45,223 +27,19 @@ import { request } from "../shared/session.js";
  * @property {(field: Field) => void} onInput
  * @property {(field: Field) => void} onReset
  * @property {(changes: Record<string, any>) => Promise<string>} onAdd gets the values to begin with by key; gives what is wrong
- * @property {(what: string, key: string) => void} onRemove
+ * @property {(what: string, key: string, place: string) => void} onRemove gets where it comes from
+ * @property {(key: string) => void} onRestore
  */
-
-/**
- * Follows $ref.
- * @param {Schema} schema
- * @param {Schema} root
- * @returns {Schema}
- */
-function resolve(schema, root) {
-  while (schema.$ref) {
-    const name = decodeURIComponent(schema.$ref.replace("#/$defs/", "")).replaceAll("~1", "/").replaceAll("~0", "~");
-    schema = { ...root.$defs?.[name], ...schema, $ref: undefined };
-  }
-  return schema;
-}
-
-/** @param {string} name of a setting */
-function title(name) {
-  const words = name.replaceAll("_", " ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-/**
- * A pattern like ^(a|b)$ is a choice.
- * @param {Schema} schema
- */
-function choices(schema) {
-  if (schema.enum) return schema.enum;
-  const match = /^\^\(([\w|-]+)\)\$$/.exec(schema.pattern ?? "");
-  return match ? match[1].split("|") : null;
-}
-
-/**
- * @param {Schema} schema
- * @param {any} value
- */
-function kindOf(schema, value) {
-  const type = [schema.type].flat().find((name) => name !== "null");
-  return type ?? (Array.isArray(value) ? "array" : value === null ? "string" : typeof value);
-}
-
-/** One setting: its input, and what it says about it. */
-export class Field {
-  /** @type {any} */
-  saved;
-
-  /**
-   * @param {string} key
-   * @param {string} name
-   * @param {Schema} schema
-   * @param {Actions["onInput"]} onInput
-   * @param {Actions["onReset"]} onReset
-   */
-  constructor(key, name, schema, onInput, onReset) {
-    this.key = key;
-    this.schema = schema;
-    const id = `setting-${key}`;
-    const options = choices(schema);
-    this.kind = kindOf(schema, schema.default);
-    this.input = inputFor(id, this.kind, options);
-    if (schema.secret) Object.assign(this.input, { type: "password", autocomplete: "new-password" });
-    this.error = element("p", { className: "error", id: `${id}-error`, hidden: true });
-    this.origin = element("span", { className: "origin" });
-    this.reset = element("button", { type: "button", className: "plain", textContent: "Reset", title: "Back to what config.yaml, the profile or the default says" });
-    this.reset.onclick = () => onReset(this);
-    this.reset.setAttribute("aria-label", `Reset ${schema.title ?? title(name)}`);
-    this.conflict = element("p", { className: "conflict", role: "status", hidden: true });
-    const unit = schema.unit ? element("span", { className: "unit", textContent: schema.unit }) : null;
-    const help = element("p", { className: "help", id: `${id}-help`, textContent: helpOf(schema) });
-    this.row = element(
-      "div", { className: "field" },
-      element("div", {}, element("label", { htmlFor: id, textContent: schema.title ?? title(name) }), element("p", { className: "from" }, this.origin, this.reset)),
-      element("div", { className: "control" }, this.input, unit),
-      help, this.error, this.conflict,
-    );
-    this.row.dataset.words = `${key} ${schema.title ?? title(name)} ${schema.description ?? ""}`.toLowerCase();
-    this.input.setAttribute("aria-describedby", `${help.id} ${this.error.id}`);
-    this.input.addEventListener("input", () => onInput(this));
-  }
-
-  /**
-   * Shows the saved value and where it comes from.
-   * @param {any} value
-   * @param {string} origin
-   */
-  show(value, origin) {
-    this.saved = value;
-    this.write(value);
-    const differs = origin !== "default" && !origin.startsWith("profile");
-    const held = /^(environment|command line)/.test(origin);
-    this.input.disabled = held || this.schema.restart === "appliance";
-    this.origin.textContent = origin === "default" ? "" : held ? `held by the ${origin}` : origin;
-    const { default: usual } = this.schema;
-    this.origin.title = differs && usual !== undefined ? `default: ${textOf(usual)}` : "";
-    this.row.classList.toggle("differs", differs);
-    this.reset.hidden = !origin.startsWith("overrides");
-  }
-
-  /**
-   * Says that somebody else has changed the setting while another value is typed here.
-   * @param {string} text  empty: nobody has
-   * @param {() => void} [onTake]
-   */
-  tellConflict(text, onTake) {
-    this.conflict.hidden = !text;
-    this.conflict.replaceChildren(text);
-    if (!text) return;
-    const take = element("button", { type: "button", className: "plain", textContent: "Take theirs" });
-    take.onclick = () => onTake?.();
-    this.conflict.append(" ", take);
-  }
-
-  /** @param {any} value */
-  write(value) {
-    if (isCheckbox(this.input)) this.input.checked = Boolean(value);
-    else if (this.kind === "object") this.input.value = JSON.stringify(value ?? {}, null, 1);
-    else if (this.kind === "array") this.input.value = (value ?? []).join(", ");
-    else this.input.value = value ?? "";
-  }
-
-  /**
-   * The value as typed; throws with a sentence when it cannot be one.
-   * @returns {any}
-   */
-  read() {
-    const text = this.input.value;
-    const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, pattern } = this.schema;
-    if (isCheckbox(this.input)) return this.input.checked;
-    switch (this.kind) {
-      case "array":
-        return text.split(",").map((part) => part.trim()).filter(Boolean);
-      case "object":
-        try {
-          return JSON.parse(text);
-        } catch {
-          throw new Error("expected JSON, such as {\"key\": 1}");
-        }
-      case "integer":
-      case "number": {
-        const value = Number(text.trim().replace(",", "."));
-        if (text.trim() === "" || !Number.isFinite(value)) throw new Error("expected a number");
-        if (this.kind === "integer" && !Number.isInteger(value)) throw new Error("expected a whole number");
-        if (minimum !== undefined && value < minimum) throw new Error(`at least ${minimum}`);
-        if (maximum !== undefined && value > maximum) throw new Error(`at most ${maximum}`);
-        if (exclusiveMinimum !== undefined && value <= exclusiveMinimum) throw new Error(`more than ${exclusiveMinimum}`);
-        if (exclusiveMaximum !== undefined && value >= exclusiveMaximum) throw new Error(`less than ${exclusiveMaximum}`);
-        return value;
-      }
-      default:
-        if (pattern && !new RegExp(pattern).test(text)) throw new Error("not a valid value");
-        return text;
-    }
-  }
-
-  /** @param {string} text what is wrong; empty: nothing */
-  complain(text) {
-    this.error.textContent = text;
-    this.error.hidden = !text;
-    this.input.setAttribute("aria-invalid", text ? "true" : "false");
-  }
-}
-
-/**
- * A value as people read it.
- * @param {any} value
- * @returns {string}
- */
-export function textOf(value) {
-  if (value === null || value === undefined) return "–";
-  if (typeof value === "boolean") return value ? "on" : "off";
-  if (Array.isArray(value)) return value.length ? value.map(textOf).join(", ") : "none";
-  if (typeof value === "object") return Object.entries(value).map(([key, item]) => `${key} ${textOf(item)}`).join(", ") || "none";
-  return value === "" ? "empty" : String(value);
-}
-
-/**
- * @param {HTMLElement} input
- * @returns {input is HTMLInputElement}
- */
-function isCheckbox(input) {
-  return input instanceof HTMLInputElement && input.type === "checkbox";
-}
-
-/**
- * @param {string} id
- * @param {string} kind
- * @param {string[] | null} options
- */
-function inputFor(id, kind, options) {
-  if (options) return element("select", { id }, ...options.map((option) => new Option(option, option)));
-  if (kind === "boolean") return element("input", { id, type: "checkbox" });
-  if (kind === "object") return element("textarea", { id, rows: 3, spellcheck: false });
-  const inputMode = kind === "integer" || kind === "number" ? "decimal" : "text";
-  return element("input", { id, type: "text", spellcheck: false, autocomplete: "off", inputMode });
-}
-
-/** @param {Schema} schema */
-function helpOf(schema) {
-  const parts = [schema.description ?? ""];
-  const { minimum, maximum, exclusiveMinimum } = schema;
-  const from = minimum ?? exclusiveMinimum;
-  if (from !== undefined && maximum !== undefined) parts.push(`${from} to ${maximum}.`);
-  if (schema.restart === "appliance") parts.push("Set in config.yaml; needs a restart of the appliance.");
-  if (schema.restart === "sonar") parts.push("The sonar starts anew.");
-  return parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
-}
 
 /**
  * Draws all settings into `parent`; returns the fields by dotted key. The groups directly below the root stand open,
- * deeper ones are folded until somebody wants them. What has a name and was added in the browser, a sonar or a zone, can be
- * removed there: `onRemove` gets what it is, and its key. Named things inside a sonar are added by `onAdd`.
+ * deeper ones are folded until somebody wants them. What has a name, a sonar or a zone, can be removed and brought back.
+ * Named things inside a sonar, and triggers, are added by `onAdd`.
  * @param {HTMLElement} parent
  * @param {Configuration} config
  * @param {Actions} actions
  */
-export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) {
+export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove, onRestore }) {
   /** @type {Map<string, Field>} */
   const fields = new Map();
   const root = config.schema;
@@ -295,18 +73,52 @@ export function drawForm(parent, config, { onInput, onReset, onAdd, onRemove }) 
           const own = key === "outputs" ? root.$defs?.[`output ${itemName}`] : withDriver(item, itemValue);
           draw(group, own ?? item, itemValue, `${itemKey}.`, depth + 1);
           if (key === "triggers") addTest(group, itemName);
-          if (item.required?.some((needed) => config.origins[`${itemKey}.${needed}`]?.startsWith("overrides"))) {
-            const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${itemName}` });
-            remove.onclick = () => onRemove(label.toLowerCase().replace(itemName.toLowerCase(), itemName), itemKey);
-            group.append(remove);
-          } else if (item.required?.length) {
-            const origin = config.origins[`${itemKey}.${item.required[0]}`] ?? "default";
-            group.append(element("p", { className: "fixed", textContent: `It comes from the ${origin.startsWith("profile") ? "profile" : origin}, and can be removed only there.` }));
-          }
+          if (item.required?.length) addRemove(group, lowered(label, itemName), itemKey, config.origins[`${itemKey}.${item.required[0]}`] ?? "default");
+        }
+        for (const [removedKey, place] of Object.entries(config.removed)) {
+          const removedName = removedKey.slice(key.length + 1);
+          if (removedKey === `${key}.${removedName}` && !removedName.includes(".")) addRestore(container, title(name).replace(/s$/, ""), removedName, removedKey, place);
         }
         if (depth > 0 || key === "triggers") addAdder(container, name.replace(/s$/, ""), key, item);
       }
     }
+  }
+
+  /** @param {string} label @param {string} name that stays as it is */
+  function lowered(label, name) {
+    return label.toLowerCase().replace(name.toLowerCase(), name);
+  }
+
+  /**
+   * @param {HTMLElement} group
+   * @param {string} what
+   * @param {string} key
+   * @param {string} origin
+   */
+  function addRemove(group, what, key, origin) {
+    if (/^(environment|command line)/.test(origin)) {
+      group.append(element("p", { className: "fixed", textContent: `It comes from the ${origin}, and can be removed only there.` }));
+      return;
+    }
+    const remove = element("button", { type: "button", className: "remove", textContent: `Remove ${key.split(".").pop()}` });
+    remove.onclick = () => onRemove(what, key, origin);
+    group.append(remove);
+  }
+
+  /**
+   * @param {HTMLElement} container
+   * @param {string} kind
+   * @param {string} name
+   * @param {string} key
+   * @param {string} place
+   */
+  function addRestore(container, kind, name, key, place) {
+    const restore = element("button", { type: "button", className: "plain", textContent: "Restore" });
+    restore.setAttribute("aria-label", `Restore ${name}`);
+    restore.onclick = () => onRestore(key);
+    const row = element("p", { className: "gone" }, element("b", { textContent: `${kind} ${name}` }), ` removed here; it stands in ${place} `, restore);
+    row.dataset.removed = key;
+    container.append(row);
   }
 
   /** The outputs that plugins offer, also those of which nothing is set. @returns {Record<string, any>} */

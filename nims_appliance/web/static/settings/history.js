@@ -4,7 +4,7 @@ import { byId, element, find } from "../shared/elements.js";
 import { ago, dateTime } from "../shared/format.js";
 import { setText, showKeyed } from "../shared/keyed.js";
 import { request } from "../shared/session.js";
-import { textOf } from "./form.js";
+import { textOf } from "./schema.js";
 
 /**
  * @typedef {object} Entry

@@ -1,10 +1,10 @@
 // What is about to be saved: each change with its old and new value, at the foot of the page.
 
 import { byId, element, find } from "../shared/elements.js";
-import { textOf } from "./form.js";
+import { textOf } from "./schema.js";
 
 /**
- * @typedef {import("./form.js").Field} Field
+ * @typedef {import("./field.js").Field} Field
  * @typedef {{key: string, value: any, field: Field | undefined}} Change
  */
 

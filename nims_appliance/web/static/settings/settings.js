@@ -4,13 +4,14 @@ import { byId } from "../shared/elements.js";
 import { may, onSession, request, RequestError } from "../shared/session.js";
 import { mountShell } from "../shared/shell.js";
 import { offerProfiles, wireAdding } from "./adding.js";
-import { drawForm, textOf } from "./form.js";
+import { drawForm } from "./form.js";
 import { History } from "./history.js";
 import { showReview } from "./review.js";
+import { textOf } from "./schema.js";
 import { Search } from "./search.js";
 
 /**
- * @typedef {import("./form.js").Field} Field
+ * @typedef {import("./field.js").Field} Field
  * @typedef {import("./form.js").Configuration} Configuration
  */
 
@@ -82,7 +83,7 @@ async function draw() {
   const open = new Map([...form.querySelectorAll("details")].map((group) => [group.dataset.key, group.open]));
   const focused = document.activeElement instanceof HTMLElement && form.contains(document.activeElement) ? document.activeElement.id : "";
   const before = fields;
-  fields = drawForm(form, config, { onInput: typed, onReset: takeBack, onAdd: change, onRemove: remove });
+  fields = drawForm(form, config, { onInput: typed, onReset: takeBack, onAdd: change, onRemove: remove, onRestore: restore });
   for (const group of form.querySelectorAll("details")) group.open = open.get(group.dataset.key) ?? group.open;
   for (const key of pending.keys()) if (!fields.has(key)) forget(key);
   for (const [key, field] of fields) {
@@ -255,12 +256,21 @@ async function change(changes) {
 /**
  * @param {string} what
  * @param {string} key
+ * @param {string} origin
  */
-async function remove(what, key) {
-  if (!confirm(`Remove the ${what} and its settings? What was recorded stays.`)) return;
-  const wrong = await change({ [key]: null });
+async function remove(what, key, origin) {
+  const kept = origin.startsWith("overrides") ? "What was recorded stays." : `It stays in ${origin.split(":")[0]}, and can be restored.`;
+  if (!confirm(`Remove the ${what} and its settings? ${kept}`)) return;
+  const wrong = await change({ [key]: "removed" });
   problem = wrong && `Not removed: ${wrong}`;
   if (!wrong) for (const name of [...pending.keys()]) if (name.startsWith(`${key}.`)) forget(name);
+  tell();
+}
+
+/** @param {string} key of what was removed */
+async function restore(key) {
+  const wrong = await change({ [key]: null });
+  problem = wrong && `Not restored: ${wrong}`;
   tell();
 }
 

@@ -82,10 +82,11 @@ export function showKeys() {
     const group = key.group ?? "This page";
     groups.set(group, [...(groups.get(group) ?? []), key]);
   }
-  const shown = [...groups].flatMap(([group, keys]) => [
+  const shown = [...groups].map(([group, keys]) => element(
+    "section", {},
     element("h3", { textContent: group }),
     element("dl", {}, ...keys.flatMap((key) => [element("dt", {}, ...shownKeys(key)), element("dd", { textContent: key.does })])),
-  ]);
+  ));
   find(dialog, "div").replaceChildren(...shown);
   if (!dialog.open) dialog.showModal();
 }

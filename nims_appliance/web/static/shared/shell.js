@@ -63,7 +63,7 @@ class Shell {
     this.#told = told;
     const list = element("ul", {}, ...lines.map((text) => element("li", { textContent: text })));
     const problems = byId("problems");
-    problems.replaceChildren(...(title || lines.length > 1 ? [title || "Something is not working.", list] : lines));
+    problems.replaceChildren(...(title ? [title] : []), ...(title || lines.length > 1 ? [list] : lines));
     problems.hidden = !lines.length;
   }
 
