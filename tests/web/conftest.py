@@ -20,6 +20,7 @@ from nims_appliance.context import Context, Sonar
 from nims_appliance.frame import Frame
 from nims_appliance.pipeline.results import DETECTION, PingResult, TrackState
 from nims_appliance.plugin_host.host import PluginHost
+from nims_appliance.recording.clips import Clip
 from nims_appliance.web.server import serve_web
 
 CONFIG = """\
@@ -160,3 +161,30 @@ def make_result() -> Callable[..., PingResult]:
         )
 
     return make_result
+
+
+@pytest.fixture
+def add_clip(context: Context) -> Callable[..., Clip]:
+    """Puts a clip into the data folder, the later the higher its number."""
+
+    def add_clip(number: int, data: bytes = b"nothing", **changes) -> Clip:
+        start_s = 1_700_000_000.0 + 10 * number
+        values = {
+            "name": f"pen_2023111{number}T000000.000Z",
+            "sonar": "pen",
+            "profile": "kongsberg-m3",
+            "suffix": ".imb",
+            "start_s": start_s,
+            "end_s": start_s + 5,
+            "tracks": [2**61 + number],
+            "reason": "track",
+            "bytes": len(data),
+        }
+        clip = Clip(**(values | changes))
+        path = context.clips.path(clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        context.clips.write(clip)
+        return clip
+
+    return add_clip

@@ -20,7 +20,6 @@ from nims_appliance.file_decoder import FileDecoder
 from nims_appliance.health import Part
 from nims_appliance.pipeline.display import DisplayEncoder
 from nims_appliance.plugin_host.host import make_decoder_context
-from nims_appliance.recording.clips import Clip
 from nims_appliance.triggers.engine import Triggers
 from nims_appliance.web import clip_pictures, openapi
 from nims_appliance.web.app import make_app
@@ -29,31 +28,6 @@ from nims_appliance.web.livesocket import Viewers
 from nims_appliance.web.state import WebState
 
 START_S = 1_700_000_000.0
-
-
-@pytest.fixture
-def add_clip(context: Context):
-    def add_clip(number: int, data: bytes = b"nothing", **changes) -> Clip:
-        start_s = START_S + 10 * number
-        values = {
-            "name": f"pen_2023111{number}T000000.000Z",
-            "sonar": "pen",
-            "profile": "kongsberg-m3",
-            "suffix": ".imb",
-            "start_s": start_s,
-            "end_s": start_s + 5,
-            "tracks": [2**61 + number],
-            "reason": "track",
-            "bytes": len(data),
-        }
-        clip = Clip(**(values | changes))
-        path = context.clips.path(clip)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        context.clips.write(clip)
-        return clip
-
-    return add_clip
 
 
 @pytest.fixture

@@ -19,8 +19,11 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from nims_appliance.access import passwords
 from nims_appliance.access.store import Content, Role, User
+from nims_appliance.archive import Archive
 from nims_appliance.context import Context
 from nims_appliance.frame import Frame
+from nims_appliance.health import Part
+from nims_appliance.pipeline.results import TrackSummary
 from nims_appliance.web.server import serve_web
 
 CHROMIUM = os.environ.get("NIMS_CHROMIUM") or shutil.which("chromium") or ""
@@ -236,3 +239,15 @@ def blobs_frame(make_frame: Callable[..., Frame]) -> Callable[..., Frame]:
         return frame
 
     return blobs_frame
+
+
+@pytest.fixture
+def filled(context: Context) -> Callable[..., None]:
+    """Makes an archive with these ended tracks."""
+
+    def filled(*tracks: TrackSummary) -> None:
+        context.archive = archive = Archive(context.data, Part("archive"))
+        archive._try_to_write([[("pen", track) for track in tracks], [], []])
+        archive._close()
+
+    return filled

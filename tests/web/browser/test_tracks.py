@@ -6,11 +6,8 @@ import math
 import time
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from nims_appliance.archive import Archive
-from nims_appliance.health import Part
 from nims_appliance.pipeline.results import TrackSummary
 
 NOW_S = time.time()
@@ -22,16 +19,6 @@ def make_track(number: int, **changes: Any) -> TrackSummary:
     values |= {"pings": 10, "calibrated": True, "label": "fish" if number % 2 else "debris"}
     values["positions"] = tuple((NOW_S + k, 0.1 * k, 5.0 + math.sin(k), 0.0) for k in range(20))
     return TrackSummary(**(values | changes))
-
-
-@pytest.fixture
-def filled(context):
-    def filled(*tracks: TrackSummary) -> None:
-        context.archive = archive = Archive(context.data, Part("archive"))
-        archive._try_to_write([[("pen", track) for track in tracks], [], []])
-        archive._close()
-
-    return filled
 
 
 def column(page: Page, number: int, body: str = "#ended-rows") -> list[str]:
@@ -88,6 +75,7 @@ def test_a_card_shows_the_path_and_the_keyboard_leads_from_track_to_track(contex
         card = page.locator("#card")
         expect(card.locator("svg polyline")).to_have_count(1)
         expect(card).to_contain_text("debris")
+        expect(page.locator("#ended-rows tr")).to_have_count(4)
         page.keyboard.press("j")
         expect(card).to_contain_text(str(2**60 + 3))
         page.keyboard.press("Escape")
