@@ -580,6 +580,16 @@ async def test_only_named_things_can_be_removed(tmp_path, plugins, key):
         await store.change({key: REMOVED}, "test")
 
 
+async def test_a_change_is_bounded_so_that_nobody_holds_up_the_pings_with_it(tmp_path, plugins):
+    store = load(tmp_path, plugins, PEN)
+    zones = {f"sonars.pen.zones.z{number}.kind": "watched" for number in range(1001)}
+    with pytest.raises(ConfigError, match="at most 1000 settings in one change, got 1001"):
+        await store.change(zones, "test")
+    with pytest.raises(ConfigError, match=re.escape("sonars.pen.zones: expected at most 100 by name, got 101")):
+        await store.change(dict(list(zones.items())[:101]), "test")
+    assert not (tmp_path / "overrides.yaml").exists()
+
+
 async def test_removed_is_a_text_like_any_other_elsewhere(tmp_path, plugins):
     store = load(tmp_path, plugins, PEN + NAMED)
     await store.change({"triggers.camera.text": "removed"}, "test")

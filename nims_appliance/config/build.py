@@ -15,7 +15,7 @@ from ..errors import LinkError, ProfileError
 from ..links.address import LinkSettings, SimulatorLink, UdpLink, parse_link
 from ..output import Output
 from ..settings import ApplianceSettings
-from .check import bare, check_struct, suggest
+from .check import bare, check_struct, fields_of, suggest
 from .yaml import Document, Path, leaves, merge
 
 if TYPE_CHECKING:
@@ -185,15 +185,15 @@ def type_of_thing(path: Path) -> type | None:
     thing: type | None = None
     for key in path:
         thing = item_type(kind)
-        kind = thing or {field.encode_name: bare(field.type) for field in _fields(kind)}.get(key)
+        setting = fields_of(kind).get(key)
+        kind = thing or (bare(setting.type) if setting else None)
     return thing
 
 
 def blank(kind: Any, below: Any) -> dict[str, Any]:
     """Return what makes a thing as if it were new, laid over what a layer below says of it: defaults, removals."""
     over: dict[str, Any] = {}
-    for setting in _fields(kind):
-        key = setting.encode_name
+    for key, setting in fields_of(kind).items():
         if not isinstance(below, dict) or key not in below:
             continue
         inner = bare(setting.type)
@@ -208,10 +208,6 @@ def blank(kind: Any, below: Any) -> dict[str, Any]:
     return over
 
 
-def _fields(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:
-    return msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ()
-
-
 def _without_removed(values: Any, kind: Any, path: Path, removed: list[Path]) -> Any:
     """Return the values without the named things that a layer removes; appends the paths of those."""
     kind = bare(kind)
@@ -224,9 +220,9 @@ def _without_removed(values: Any, kind: Any, path: Path, removed: list[Path]) ->
             for name, value in values.items()
             if value != REMOVED
         }
-    types = {setting.encode_name: setting.type for setting in _fields(kind)}
+    fields = fields_of(kind)
     return {
-        key: _without_removed(value, types[key], (*path, key), removed) if key in types else value
+        key: _without_removed(value, fields[key].type, (*path, key), removed) if key in fields else value
         for key, value in values.items()
     }
 

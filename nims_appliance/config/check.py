@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ Path = tuple[str, ...]
 Report = Callable[[Path, str], None]
 """Takes the path of a wrong value and what is wrong with it."""
 
+MOST_NAMED = 100
+"""Sonars, and zones, alarms or triggers, in one place: nobody has more, and each costs time at every change."""
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -36,7 +39,7 @@ def check_struct(kind: type, values: Any, path: Path, report: Report) -> Any:
     if not isinstance(values, dict):
         report(path, f"expected keys and values, got {show(values)}")
         return None
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = fields_of(kind)
     good: dict[str, Any] = {}
     complete = True
     for key, value in values.items():
@@ -70,6 +73,9 @@ def _check_value(kind: Any, value: Any, path: Path, report: Report) -> tuple[boo
     if typing.get_origin(kind) is dict and isinstance(value, dict):
         inner = bare(typing.get_args(kind)[1])
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            if len(value) > MOST_NAMED:
+                report(path, f"expected at most {MOST_NAMED} by name, got {len(value)}")
+                return False, None
             structs = {key: check_struct(inner, item, (*path, key), report) for key, item in value.items()}
             return True, {key: struct for key, struct in structs.items() if struct is not None}
     try:
@@ -81,6 +87,17 @@ def _check_value(kind: Any, value: Any, path: Path, report: Report) -> tuple[boo
         got = "another value" if is_secret(annotated) else show(value)
         report((*path, *re.findall(r"\w+", place)), f"{_plain(expected)}, got {got}")
         return False, None
+
+
+@functools.cache
+def fields_of(kind: Any) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Return the fields of a struct by their keys; none for any other type.
+
+    Kept, because msgspec finds them anew each time, which takes a millisecond.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return {}
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def bare(kind: Any) -> Any:

@@ -10,13 +10,11 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ..delivery.address import hide_login
 from ..errors import ConfigError
 from ..output import Output
 from ..settings import ApplianceSettings
-from .check import bare, is_secret
+from .check import bare, fields_of, is_secret
 from .store import ChangeError
 
 if TYPE_CHECKING:
@@ -121,9 +119,8 @@ def _inside(kind: Any, key: str) -> list[Any]:
     kind = bare(kind)
     if typing.get_origin(kind) is dict:
         return [typing.get_args(kind)[1]]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [field.type for field in msgspec.structs.fields(kind) if field.encode_name == key]
-    return []
+    field = fields_of(kind).get(key)
+    return [field.type] if field else []
 
 
 def _are_actions(path: Path) -> bool:

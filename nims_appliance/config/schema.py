@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..settings import ApplianceSettings, split_unit
-from .check import bare
+from .check import bare, fields_of
 from .yaml import Path
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def restart_of(path: Path) -> str:
         if typing.get_origin(kind) is dict:
             kind = typing.get_args(kind)[1]
             continue
-        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-            break
-        field = next((field for field in msgspec.structs.fields(kind) if field.encode_name == key), None)
+        field = fields_of(kind).get(key)
         if field is None:
             break
         kind = field.type

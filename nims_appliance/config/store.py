@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
+MOST_CHANGES = 1000
+"""Settings in one change; a page that sends all of its settings back has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class ConfigStore:
         self._layers = layers
         self._file_errors = errors
         self._overrides_broken = False
+        self._schema: dict[str, Any] | None = None
         self._lock = trio.Lock()
         self.history = History(data)
         """Who changed what; complete from the first start of the appliance on."""
@@ -172,8 +175,10 @@ class ConfigStore:
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of all settings; see `schema.make_schema`."""
-        outputs = [output for output in self.plugins.outputs.values() if isinstance(output, Output)]
-        return make_schema(self.plugins.drivers.values(), outputs)
+        if self._schema is None:
+            outputs = [output for output in self.plugins.outputs.values() if isinstance(output, Output)]
+            self._schema = make_schema(self.plugins.drivers.values(), outputs)
+        return self._schema
 
     @property
     def config_file_edited(self) -> bool:
@@ -295,6 +300,8 @@ class ConfigStore:
         Raises:
           ConfigError: the change is refused.
         """
+        if len(changes) > MOST_CHANGES:
+            raise ConfigError(f"expected at most {MOST_CHANGES} settings in one change, got {len(changes)}")
         config, overrides, *fixed = self._layers
         changed = Layer(copy.deepcopy(overrides.values), {})
         for key, value in changes.items():

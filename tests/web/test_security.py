@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 import trio
 
 from nims_appliance.context import Context
 from nims_appliance.web import bodies, transport
+from nims_appliance.web.pagesocket import describe_config
 from nims_appliance.web.security import HEADERS
 
 
@@ -201,3 +204,11 @@ async def test_one_address_cannot_take_all_connections(
             await stream.aclose()
         while not await exchange(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"):
             await trio.sleep(0.05)
+
+
+async def test_who_asks_for_the_settings_again_and_again_costs_little(context: Context) -> None:
+    describe_config(context.config, operator=False)  # what is kept from the first time
+    began_s = time.thread_time()
+    for _ in range(10):
+        describe_config(context.config, operator=False)
+    assert time.thread_time() - began_s < 0.5  # each held up pings and viewers for 0.4 s once
