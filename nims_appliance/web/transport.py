@@ -346,8 +346,8 @@ class Connection(TCPServer):
                 self.waiting_bytes -= len(data)
             else:
                 return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            pass  # it is closed, or just being closed
         finally:
             self._sending = None
         self._waiting.clear()

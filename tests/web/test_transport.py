@@ -13,6 +13,7 @@ import httpx
 import pytest
 import trio
 import wsproto
+from hypercorn.events import RawData
 from hypercorn.protocol.ws_stream import WebsocketBuffer
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.events import BytesMessage, Ping, TextMessage
@@ -328,3 +329,24 @@ async def test_more_connections_than_allowed_are_refused(
                 break
             except httpx.TransportError:
                 await trio.sleep(0.02)
+
+
+async def test_what_is_sent_while_a_connection_closes_harms_nobody(
+    context: Context, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[transport.Connection] = []
+    original = transport.Connection.run
+
+    async def run(connection: transport.Connection) -> None:
+        accepted.append(connection)
+        await original(connection)
+
+    monkeypatch.setattr(transport.Connection, "run", run)
+    async with serve(context) as port:
+        for number in range(1, 21):  # which of the two goes first is left to chance
+            async with await trio.open_tcp_stream("127.0.0.1", port):
+                while len(accepted) < number:
+                    await trio.sleep(0.01)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(accepted[-1]._close)
+                    nursery.start_soon(accepted[-1].protocol_send, RawData(data=b"ping"))
