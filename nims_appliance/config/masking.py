@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..plugin_host.host import PluginHost
 
 MASK = "\N{BULLET}" * 8
+ACTIONS_DEPTH = 3
+"""Keys of a path to the actions of a trigger: triggers.NAME.actions."""
 Path = tuple[str, ...]
 
 
@@ -99,7 +101,7 @@ class Masking:
 
 def _with_logins(path: Path, value: Any, current: ApplianceSettings) -> Any:
     """Return a value with the logins of the actions in it, where masks stand for those of saved ones."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and len(path) < ACTIONS_DEPTH:  # what anybody sends may be nested without end
         return {name: _with_logins((*path, name), one, current) for name, one in value.items()}
     if not _are_actions(path) or not isinstance(value, list):
         return value
@@ -124,7 +126,7 @@ def _inside(kind: Any, key: str) -> list[Any]:
 
 
 def _are_actions(path: Path) -> bool:
-    return len(path) == 3 and path[0] == "triggers" and path[2] == "actions"
+    return len(path) == ACTIONS_DEPTH and path[0] == "triggers" and path[2] == "actions"
 
 
 def _unmask_action(text: Any, saved: list[str], key: str) -> Any:
