@@ -177,7 +177,7 @@ class PoseLookup:
 
     def __init__(self, reader: ArchiveReader) -> None:
         self._reader = reader
-        self._windows: dict[str, tuple[float, float, list[PoseRow]]] = {}
+        self._windows: dict[str, tuple[float, float, list[PoseRow], list[float]]] = {}
 
     def __call__(self, sonar: str, time_s: float) -> Pose | None:
         """Return the pose at a time of the sonar's clock, None where none is known.
@@ -185,17 +185,22 @@ class PoseLookup:
         Raises:
           ArchiveError: the archive cannot be read.
         """
-        from_s, to_s, rows = self._windows.get(sonar, (math.inf, -math.inf, []))
+        from_s, to_s, rows, times_s = self._windows.get(sonar, (math.inf, -math.inf, [], []))
         if not from_s <= time_s <= to_s:
             from_s, to_s = time_s - WINDOW_S / 4, time_s + WINDOW_S
             rows = self._reader.poses(sonar, from_s - HELD_S, to_s + HELD_S)
-            self._windows[sonar] = from_s, to_s, rows
-        return pose_at(rows, time_s)
+            times_s = [row.time_s for row in rows]
+            self._windows[sonar] = from_s, to_s, rows, times_s
+        return _pose_after(rows, bisect.bisect_right(times_s, time_s), time_s)
 
 
 def pose_at(rows: list[PoseRow], time_s: float) -> Pose | None:
     """Return the pose at a time between kept ones, ordered by time; None where none is known."""
-    number = bisect.bisect_right(rows, time_s, key=lambda row: row.time_s)
+    return _pose_after(rows, bisect.bisect_right(rows, time_s, key=lambda row: row.time_s), time_s)
+
+
+def _pose_after(rows: list[PoseRow], number: int, time_s: float) -> Pose | None:
+    """Return the pose at a time; `number`: of the first row after it."""
     before = rows[number - 1] if number else None
     if before is None or time_s - before.time_s > HELD_S or _is_unknown(before):
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sqlite3
+import sys
 from collections import deque
 from typing import Annotated
 
@@ -30,6 +32,8 @@ HEALTH_INTERVAL_S = 10.0
 MOST_WAITING = 1000
 """Events in memory while the broker is away; they go to disk every second."""
 LAST_S = 1.0
+KEEP_ALIVE_S = 15
+"""A broker that says nothing for one and a half times as long is gone, and so is a sonar to the broker."""
 
 
 class MqttSettings(Settings, frozen=True):
@@ -39,6 +43,9 @@ class MqttSettings(Settings, frozen=True):
     host: Annotated[str, Meta(description="Address of the broker")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Its port; 8883 is usual with TLS")] = 1883
     tls: Annotated[bool, Meta(description="Encrypt, and check the broker's certificate")] = False
+    ca_file: Annotated[
+        str, Meta(description="PEM file of the authority that signed it; empty: those that this computer trusts")
+    ] = ""
     username: Annotated[str, Meta(description="Name to log in with; empty: none")] = ""
     password: Annotated[str, Meta(description="Its password", extra={"secret": True})] = ""
     site: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,64}$", description="Name of this place in the topics")] = "site"
@@ -117,8 +124,12 @@ class SonarPublisher:
         if settings.username:
             client.username_pw_set(settings.username, settings.password or None)
         if settings.tls:
-            client.tls_set()
+            try:
+                client.tls_set(settings.ca_file or None)
+            except (OSError, ValueError) as error:  # of ssl too
+                raise NimsError(f"ca_file {settings.ca_file}: {getattr(error, 'strerror', None) or error}") from error
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
 
     def _topic(self, *levels: str) -> str:
@@ -129,7 +140,7 @@ class SonarPublisher:
         self, client: mqtt.Client, userdata: object, flags: object, reason: object, properties: object
     ) -> None:
         if getattr(reason, "is_failure", False):
-            self.error = f"{self._settings.host}:{self._settings.port}: {reason}"
+            self.error = f"{self._settings.host}:{self._settings.port}: {reason}; trying again"
             return
         client.publish(self._topic("status"), "online", qos=1, retain=True)
         if self._settings.home_assistant:
@@ -137,17 +148,24 @@ class SonarPublisher:
                 client.publish(name, body, qos=1, retain=True)
         self.connected = True
 
+    def _on_connect_fail(self, client: mqtt.Client, userdata: object) -> None:
+        # Called where the error is handled, which is not handed over.
+        error = sys.exc_info()[1]
+        why = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or error
+        self.error = f"{self._settings.host}:{self._settings.port}: {why or 'no connection'}; trying again"
+
     def _on_disconnect(
         self, client: mqtt.Client, userdata: object, flags: object, reason: object, properties: object
     ) -> None:
+        if self.connected:  # else it was refused, and why has been told already
+            self.error = f"{self._settings.host}:{self._settings.port}: {reason}; trying again"
         self.connected = False
-        self.error = f"{self._settings.host}:{self._settings.port}: {reason}; trying again"
 
     async def run(self) -> None:
         """Keep the connection, tell the health, deliver what waits; until cancelled."""
         settings = self._settings
         try:
-            self._client.connect_async(settings.host, settings.port)
+            self._client.connect_async(settings.host, settings.port, keepalive=KEEP_ALIVE_S)
             self._client.loop_start()
         except (OSError, ValueError) as error:
             raise NimsError(f"{settings.host}:{settings.port}: {error}") from error
@@ -183,14 +201,16 @@ class SonarPublisher:
 
     def event(self, kind: str, body: bytes) -> None:
         """Publish an event; it waits while the broker is away."""
-        if self.connected and not self._waiting:
-            self._publish(kind, body)
-        else:
+        if not (self.connected and not self._waiting and self._publish(kind, body)):
             self._waiting.append((kind, body))
 
-    def _publish(self, kind: str, body: bytes) -> None:
-        self._client.publish(self._topic("events", kind), body, qos=1)
+    def _publish(self, kind: str, body: bytes) -> bool:
+        """Hand an event to the client; return whether it took it: not while the broker confirms nothing any more."""
+        told = self._client.publish(self._topic("events", kind), body, qos=1)
+        if told.rc == mqtt.MQTT_ERR_QUEUE_SIZE:
+            return False
         self.sent += 1
+        return True
 
     async def _work_off(self) -> None:
         if not self.connected:
@@ -198,14 +218,18 @@ class SonarPublisher:
             return
         try:
             while self.connected and (kept := await trio.to_thread.run_sync(self._outbox.first, self._box)):
-                for _, packed in kept:
-                    kind, _, body = packed.partition(b" ")
-                    self._publish(kind.decode(), body)
-                await trio.to_thread.run_sync(self._outbox.remove, [number for number, _ in kept])
+                taken = list(itertools.takewhile(self._takes, kept))
+                await trio.to_thread.run_sync(self._outbox.remove, [number for number, _ in taken])
+                if len(taken) < len(kept):
+                    return
         except (OSError, sqlite3.Error) as error:
             log.error("mqtt: outbox: %s", error)
-        while self._waiting:
-            self._publish(*self._waiting.popleft())
+        while self._waiting and self._publish(*self._waiting[0]):
+            self._waiting.popleft()
+
+    def _takes(self, kept: tuple[int, bytes]) -> bool:
+        kind, _, body = kept[1].partition(b" ")
+        return self._publish(kind.decode(), body)
 
     async def _put_on_disk(self) -> None:
         if not self._waiting:

@@ -19,13 +19,14 @@ import paho.mqtt.client as mqtt
 import pytest
 import trio
 from nims_mqtt.messages import Events, discovery, topic
-from nims_mqtt.publisher import MqttSettings, publish
+from nims_mqtt.publisher import MqttSettings, SonarPublisher, publish
 from paho.mqtt.enums import CallbackAPIVersion
 
 from nims_appliance.bus import Bus
 from nims_appliance.config.store import ConfigStore
 from nims_appliance.context import Context, Sonar
 from nims_appliance.delivery.outbox import Outbox
+from nims_appliance.errors import NimsError
 from nims_appliance.links.connection import now
 from nims_appliance.pipeline.results import PingResult, TrackState, TrackSummary
 from nims_appliance.plugin_host.host import PluginHost
@@ -85,10 +86,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def broker(tmp_path: Path, port: int) -> Iterator[None]:
+def broker(tmp_path: Path, port: int, *more: str, anonymous: bool = True) -> Iterator[None]:
     assert BROKER, "mosquitto is not installed"
     config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n")
+    lines = [
+        f"listener {port} 127.0.0.1",
+        f"allow_anonymous {str(anonymous).lower()}",
+        "persistence false",
+        "user root",
+    ]
+    config.write_text("".join(f"{line}\n" for line in (*lines, *more)))
     process = subprocess.Popen([BROKER, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
@@ -208,3 +215,93 @@ def test_the_last_will_is_told_when_the_appliance_dies(context: Context, tmp_pat
             process.kill()
             process.wait()
         trio.run(partial(until, lambda: heard["nims/site/pen/status"] == ["online", "offline"]))
+
+
+@pytest.fixture
+def quickly(monkeypatch) -> None:
+    monkeypatch.setattr("nims_mqtt.publisher.LOOK_INTERVAL_S", 0.05)
+
+
+@needs_broker
+async def test_a_broker_that_is_killed_and_started_again_is_found_again(context, tmp_path, quickly) -> None:
+    port = free_port()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, context, MqttSettings(enabled=True, port=port, site="bay"))
+        part = context.health.part("output mqtt")
+        with broker(tmp_path, port), listener(port) as heard:
+            await until(lambda: heard.get("nims/bay/pen/status") == ["online"])
+            context.results.publish(result(track(1)))
+            await until(lambda: "nims/bay/pen/events/track_started" in heard)
+        await until(lambda: part.state == "waiting")
+        assert "trying again" in part.detail
+        context.results.publish(result(track(1), track(2)))
+        with broker(tmp_path, port), listener(port) as heard:
+            await until(lambda: heard.get("nims/bay/pen/status") == ["online"])
+            await until(lambda: "nims/bay/pen/events/track_started" in heard)
+            assert [json.loads(body)["track"] for body in heard["nims/bay/pen/events/track_started"]] == [2]
+            await until(lambda: part.state == "running")
+            nursery.cancel_scope.cancel()
+
+
+def secured(tmp_path: Path) -> tuple[str, ...]:
+    """Settings of a broker that wants a password, behind TLS; its authority is tmp_path/ca.pem."""
+    assert BROKER
+    tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
+    subprocess.run([tool, "-b", "-c", tmp_path / "passwords", "sonar", "se cret"], check=True, capture_output=True)
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    make += ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make += ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "ca.pem"]
+    subprocess.run(make, check=True, capture_output=True)
+    return (f"password_file {tmp_path}/passwords", f"certfile {tmp_path}/ca.pem", f"keyfile {tmp_path}/key.pem")
+
+
+# paho leaves a socket whose TLS handshake failed to the garbage collector, which closes it
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+@needs_broker
+async def test_a_broker_that_wants_a_password_and_tls(context, tmp_path, quickly) -> None:
+    port = free_port()
+    ca_file = str(tmp_path / "ca.pem")
+    good = {"username": "sonar", "password": "se cret", "tls": True, "ca_file": ca_file}
+    with broker(tmp_path, port, *secured(tmp_path), anonymous=False):
+        part = context.health.part("output mqtt")
+        for change, said in (
+            ({"password": "wrong"}, "uthori"),
+            ({"ca_file": ""}, "certificate"),
+            ({"host": "localhost"}, "mismatch"),
+            ({}, ""),
+        ):
+            settings = MqttSettings(enabled=True, port=port, site="bay", **good | change)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(publish, context, settings)
+                await until(lambda said=said: part.state == "running" if not said else said in part.detail)
+                nursery.cancel_scope.cancel()
+
+
+async def test_an_authority_that_cannot_be_read_is_named(context: Context, tmp_path: Path) -> None:
+    settings = MqttSettings(enabled=True, tls=True, ca_file=str(tmp_path / "none.pem"))
+    with pytest.raises(NimsError, match=r"none.pem: No such file"):
+        SonarPublisher(context, settings, "pen", Outbox(tmp_path))
+
+
+def test_an_event_that_the_client_has_no_room_for_waits(context: Context, tmp_path: Path, monkeypatch) -> None:
+    publisher = SonarPublisher(context, MqttSettings(enabled=True), "pen", Outbox(tmp_path))
+    publisher.connected = True
+    answers = iter([mqtt.MQTT_ERR_QUEUE_SIZE])
+    told = type("Told", (), {"rc": property(lambda self: next(answers, mqtt.MQTT_ERR_SUCCESS))})
+    monkeypatch.setattr(publisher._client, "publish", lambda *args, **more: told())
+    publisher.event("track_started", b"1")
+    publisher.event("track_started", b"2")
+    assert list(publisher._waiting) == [("track_started", b"1"), ("track_started", b"2")]
+    trio.run(publisher._work_off)
+    assert (publisher.sent, len(publisher._waiting)) == (2, 0)

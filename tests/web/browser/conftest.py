@@ -247,7 +247,7 @@ def filled(context: Context) -> Callable[..., None]:
 
     def filled(*tracks: TrackSummary) -> None:
         context.archive = archive = Archive(context.data, Part("archive"))
-        archive._try_to_write([[("pen", track) for track in tracks], [], []])
+        archive._try_to_write([[("pen", track) for track in tracks], [], [], []])
         archive._close()
 
     return filled

@@ -33,7 +33,7 @@ def filled(context: Context) -> Callable[..., None]:
 
     def filled(*bins: MetricsBin) -> None:
         context.archive = archive = Archive(context.data, Part("archive"))
-        archive._try_to_write([[], list(bins), []])
+        archive._try_to_write([[], list(bins), [], []])
         archive._close()
 
     return filled
