@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
+from .records cimport Peak
 from .scan cimport next_above
 
 cdef extern from *:
@@ -51,13 +52,6 @@ cdef extern from *:
 
 PEAK = np.dtype([("row", "f8"), ("column", "f8"), ("value", "f8"), ("peak_row", "i4"), ("peak_column", "i4")])
 """A local maximum, as `find_peaks` returns it; row and column are between cells."""
-
-cdef struct Peak:
-    double row
-    double column
-    double value
-    int peak_row
-    int peak_column
 
 cdef float MOST = 1e6  # of a ratio: squares and sums of it stay finite
 

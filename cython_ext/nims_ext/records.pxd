@@ -44,6 +44,14 @@ cdef struct Track:  # dtype nims_ext.table.TRACK
     unsigned char joined
 
 
+cdef struct Peak:  # dtype nims_ext.detect.PEAK
+    double row
+    double column
+    double value
+    int peak_row
+    int peak_column
+
+
 cdef struct Pair:  # dtype nims_ext.pairs.PAIR
     int track
     int detection

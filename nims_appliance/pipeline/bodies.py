@@ -83,7 +83,7 @@ class Bodies:
         likely = density[owned] - echoes.log_clutter[owned] + _log_odds(echoes.odds[owned], table, owner[owned])
         owned = owned[likely > 0]
         left = np.ones(len(echoes), bool)
-        for row in np.intersect1d(rows[is_long], owner[owned]).tolist():
+        for row in sorted(set(rows[is_long].tolist()).intersection(owner[owned].tolist())):
             left[self._join(table, row, owned[owner[owned] == row], echoes)] = False
         if left.all():
             return echoes

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from nims_ext.detect import neighbours
 from nims_ext.group import extend
+from nims_ext.measure import locate
 
 from ..frame import Frame
 from ..settings import DetectorSettings
@@ -87,26 +88,21 @@ class Geometry:
         return peaks[counts & ~self._zones.ignores(range_m, bearing_rad)]
 
     def describe(self, frame: Frame, peaks: np.ndarray, spread: PointSpread) -> np.ndarray:
-        """Return the peaks of a ping in metres and radians, dtype DETECTION.
-
-        The standard deviation of a maximum's place is that of the point spread over the amplitude ratio to the noise,
-        and the wandering of the echo over the body.
-        """
+        """Return the peaks of a ping in metres and radians, dtype DETECTION; see `nims_ext.measure.locate`."""
         out = np.zeros(len(peaks), DETECTION)
-        row, column = peaks["peak_row"], peaks["peak_column"]
-        out["range_m"] = range_m = np.interp(peaks["row"], self._row, self._range_m)
-        out["bearing_rad"] = np.interp(peaks["column"], self._column, self._bearing_rad)
-        out["elevation_rad"] = out["elevation_sd_rad"] = out["ts_db"] = np.nan
-        ratio = np.maximum(peaks["value"], 1.0)
-        step_m, step_rad = self._step_m[row], self._step_rad[column]
-        out["range_sd_m"] = np.hypot(step_m * np.sqrt(spread.samples**2 / ratio + PLACING_LIMIT**2), WANDER_M)
-        wander_rad = WANDER_M / np.maximum(range_m, WANDER_M)
-        out["bearing_sd_rad"] = np.hypot(step_rad * np.sqrt(spread.beams**2 / ratio + PLACING_LIMIT**2), wander_rad)
-        out["length_m"], out["width_m"] = step_m, step_rad * range_m
-        out["area_m2"] = step_m * step_rad * range_m
-        out["peak"] = out["mean"] = out["total"] = frame.intensity[row, column]
-        out["snr_db"] = 10 * np.log10(ratio)
-        out["cells"] = 1
+        locate(
+            out,
+            peaks,
+            frame.intensity,
+            self._range_m,
+            self._bearing_rad,
+            self._step_m,
+            self._step_rad,
+            samples=spread.samples,
+            beams=spread.beams,
+            placing_limit=PLACING_LIMIT,
+            wander_m=WANDER_M,
+        )
         return out
 
     def describe_groups(self, frame: Frame, groups: np.ndarray) -> np.ndarray:

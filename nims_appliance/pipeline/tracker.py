@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 from nims_ext.assign import join
-from nims_ext.measure import surroundings
+from nims_ext.measure import dim
 from nims_ext.pairs import find_pairs
 from nims_ext.score import end, expect, judge
 from nims_ext.table import tell
@@ -33,7 +33,7 @@ from ..settings import SonarSettings
 from . import strength
 from .bodies import Bodies
 from .describe import History, state_of, summary_of
-from .measurement import Echoes, polar
+from .measurement import Echoes
 from .results import TrackState, TrackSummary
 from .stages import Tracker
 from .track_table import TrackTable
@@ -216,16 +216,7 @@ class ScoreTracker:
         confirmed = table.confirmed()
         if not len(confirmed):
             return confirmed
-        range_m, bearing_rad, _ = polar(table.state[confirmed, : self._axes])
-        ambient = surroundings(
-            frame.intensity, np.searchsorted(frame.range_m, range_m), np.searchsorted(frame.bearing_rad, bearing_rad)
-        )
-        # the median of exponential noise is ln 2 of its mean, and the animal itself fills less than half the cells
-        ambient = np.nan_to_num(ambient) / math.log(2)
-        usual = table["background"][confirmed] / np.maximum(table["hits"][confirmed], 1)
-        dimmed = np.where(usual > 0, np.maximum(ambient / np.where(usual > 0, usual, 1.0), 1.0), 1.0)
-        table["dimmed"][confirmed] = dimmed
-        return confirmed[dimmed > 1.0]
+        return dim(table.rows, table.state, confirmed, frame.intensity, frame.range_m, frame.bearing_rad)
 
     def _expect(self, frame: Frame, dt_s: float) -> np.ndarray:
         """Let each track expect the ping; return its probability to be missed, shape (tracks, strengths)."""

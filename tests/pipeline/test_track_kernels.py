@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nims_ext.bodies import FAR, NOBODYS, covered, owners, unite
-from nims_ext.measure import surroundings
+from nims_ext.detect import PEAK
+from nims_ext.measure import dim, locate
 from nims_ext.pairs import BODY, PAIR, POINT, TURN, find_pairs
 from nims_ext.score import end, expect, judge
 from nims_ext.table import TRACK, begin, compact, tell
@@ -18,7 +19,7 @@ from nims_ext.track import correct, predict
 
 from nims_appliance.pipeline import strength
 from nims_appliance.pipeline.bodies import THINNEST_M, Bodies
-from nims_appliance.pipeline.measurement import Echoes
+from nims_appliance.pipeline.measurement import Echoes, polar
 from nims_appliance.pipeline.results import DETECTION
 
 GATE = 16.0
@@ -406,15 +407,63 @@ def test_the_extent_of_a_body_is_limited_along_its_axes(seed: int, size: float) 
     np.testing.assert_allclose(Bodies(2.0)._limited(9.0 * np.eye(2)), 4.0 / 12 * np.eye(2))
 
 
-@given(st.integers(0, 10**6))
-def test_surroundings_are_the_median_of_the_cells_in_the_picture(seed: int) -> None:
+@given(**SIZES)
+def test_a_track_is_dimmed_by_what_is_brighter_around_it_than_it_was(seed: int, axes: int) -> None:
     rng = np.random.default_rng(seed)
+    t = tracks(rng, 20, axes)
+    t.state[:, :axes] *= rng.uniform(0.2, 2.0, (20, 1))
+    t.rows["background"], t.rows["hits"] = rng.uniform(0, 20, 20), rng.integers(0, 9, 20)
     picture = rng.exponential(size=(12, 9)).astype(np.float32)
-    rows, columns = rng.integers(-5, 17, (2, 20))
-    found = surroundings(picture, rows, columns)
-    for row, column, median in zip(rows, columns, found, strict=True):
+    range_m, bearing_rad = np.linspace(8, 14, 12), np.linspace(-0.3, 0.3, 9)
+    some = np.flatnonzero(rng.random(20) < 0.7)
+    before = t.rows["dimmed"].copy()
+    brighter = dim(t.rows, t.state, some, picture, range_m, bearing_rad)
+    distance, bearing, _ = polar(t.state[:, :axes])
+    for i in range(20):
+        row, column = np.searchsorted(range_m, distance[i]), np.searchsorted(bearing_rad, bearing[i])
         around = picture[max(row - 3, 0) : max(row + 4, 0), max(column - 3, 0) : max(column + 4, 0)]
-        assert median == (pytest.approx(np.median(around)) if around.size else pytest.approx(math.nan, nan_ok=True))
+        usual = t.rows["background"][i] / max(t.rows["hits"][i], 1)
+        expected = max(np.median(around) / math.log(2) / usual, 1.0) if around.size and usual > 0 else 1.0
+        assert t.rows["dimmed"][i] == pytest.approx(expected if i in some else before[i])
+    assert brighter.tolist() == [i for i in some if t.rows["dimmed"][i] > 1]
+
+
+@given(st.integers(0, 10**6))
+def test_maxima_become_detections_as_in_numpy(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.exponential(size=(30, 14)).astype(np.float32)
+    range_m, bearing_rad = np.cumsum(rng.uniform(0.1, 0.5, 30)), np.cumsum(rng.uniform(0.01, 0.05, 14)) - 0.3
+    step_m, step_rad = np.gradient(range_m), np.gradient(bearing_rad)
+    peaks = np.zeros(25, PEAK)
+    peaks["peak_row"], peaks["peak_column"] = rng.integers(0, 30, 25), rng.integers(0, 14, 25)
+    peaks["row"] = peaks["peak_row"] + rng.uniform(-0.5, 0.5, 25)
+    peaks["column"] = peaks["peak_column"] + rng.uniform(-0.5, 0.5, 25)
+    peaks["value"] = rng.uniform(0.5, 100, 25)
+    out = np.zeros(25, DETECTION)
+    axes = range_m, bearing_rad, step_m, step_rad
+    locate(out, peaks, picture, *axes, samples=0.8, beams=0.9, placing_limit=0.12, wander_m=0.03)
+    where_m = np.interp(peaks["row"], np.arange(30), range_m)
+    ratio, high, wide = np.maximum(peaks["value"], 1), step_m[peaks["peak_row"]], step_rad[peaks["peak_column"]]
+    expected = {
+        "range_m": where_m,
+        "bearing_rad": np.interp(peaks["column"], np.arange(14), bearing_rad),
+        "range_sd_m": np.hypot(high * np.sqrt(0.8**2 / ratio + 0.12**2), 0.03),
+        "bearing_sd_rad": np.hypot(wide * np.sqrt(0.9**2 / ratio + 0.12**2), 0.03 / np.maximum(where_m, 0.03)),
+        "length_m": high,
+        "width_m": wide * where_m,
+        "area_m2": high * wide * where_m,
+        "peak": picture[peaks["peak_row"], peaks["peak_column"]],
+        "snr_db": 10 * np.log10(ratio),
+        "cells": 1,
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(out[name], values, rtol=1e-12, err_msg=name)
+    assert (out["mean"] == out["peak"]).all()
+    assert (out["total"] == out["peak"]).all()
+    assert np.isnan([out["elevation_rad"], out["elevation_sd_rad"], out["ts_db"]]).all()
+    peaks["peak_row"][3] = 30
+    with pytest.raises(ValueError, match="beyond the picture"):
+        locate(out, peaks, picture, *axes, samples=0.8, beams=0.9, placing_limit=0.12, wander_m=0.03)
 
 
 def test_kernels_refuse_what_does_not_fit() -> None:
@@ -435,5 +484,7 @@ def test_kernels_refuse_what_does_not_fit() -> None:
         begin(t.rows[:1], t.strengths[:1], e.detections, np.array([9]), e.odds, np.zeros(5), axes=2, time_s=0.0)
     with pytest.raises(ValueError, match="out of range"):
         owners(e.place, e.noise, np.array([4]), t.state, t.covariance, t.extent, reach_m=1.0, gate=9.0)
+    with pytest.raises(ValueError, match="out of range"):
+        dim(t.rows, t.state, np.array([4]), np.ones((2, 3), np.float32), np.arange(2.0), np.arange(3.0))
     with pytest.raises(ValueError, match="mismatch"):
         tell(t.rows[["id", "score"]], t.strengths, t.strengths, pairs, e.detections, e.odds, **told)
