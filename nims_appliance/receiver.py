@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 INLINE_BYTES = 512 * 1024
 """Fewer bytes are decoded on the event loop, in 0.3 ms: a hop to a worker thread would cost more."""
+PIECE_BYTES = 256 * 1024
+"""Of a packet that is decoded while it comes no more is received at once: it is still in the processor's cache then."""
 HEAD_BYTES = 64 * 1024
 """So many bytes without one good packet, or so many seconds of them, and we ask whose they are."""
 HEAD_S = 5.0
@@ -121,7 +123,7 @@ class Receiver:
         decoder = self._decoder
         await connection.send(self._connect(decoder))
         answer, self._seen_bytes, room = Decoded(), 0, 0
-        while await connection.fill(answer.need, room=answer.ahead or room):
+        while await connection.fill(answer.need, room=min(room, len(connection.buffer) + PIECE_BYTES)):
             answer = await self._decode_stream(connection)
             if answer.ahead:
                 room = answer.ahead + SLACK_BYTES  # the next packet is most likely as large
