@@ -196,8 +196,8 @@ def to_intensity(const unsigned char[::1] wire, float[:, ::1] intensity, *, Py_s
     ``offset + i * line_bytes``. Each element is read as ``raw * scale + shift`` (complex: ``raw * scale``), made
     power-like by `law`, and multiplied by `line_factor` (lines,) if given. NaN, infinite and negative powers become 0
     and are counted. `flip` reverses the order of the beams. `samples`, complex64 like `intensity`, is filled too if
-    given; only complex elements have them. Only the lines `first` to `last` (behind the last one; -1: all) are read, and
-    only what they fill is written: a packet can be decoded while the rest of it is on its way.
+    given; only complex elements have them. Only the lines `first` to `last` (behind the last one; -1: all) are read,
+    and only what they fill is written: a packet can be decoded while the rest of it is on its way.
 
     Raises:
       ValueError: the lines reach beyond the packet, or the arrays do not fit each other.
