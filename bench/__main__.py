@@ -1,4 +1,4 @@
-"""``python -m bench [--quick] [--only kernels|latency|camera|live|start]``: measures, prints, keeps figures as JSON.
+"""``python -m bench [--quick] [--only PART]``: measures, prints, keeps the figures as JSON.
 
 Medians on a machine that does nothing else are what counts: the load average is written beside the figures.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nims_appliance.plugin_host.host import PluginHost
 
-from . import camera, endtoend, kernels, live, startup
+from . import archive, camera, endtoend, kernels, live, startup
 from .report import FOLDER, Report
 
 PARTS = {
@@ -20,6 +20,7 @@ PARTS = {
     "camera": camera.measure,
     "live": live.measure,
     "start": startup.measure,
+    "archive": archive.measure,
 }
 
 

@@ -124,14 +124,24 @@ _ENDS = {
     "track_days": ", PRIMARY KEY (day, track_group))",
     "track_zones": ", PRIMARY KEY (zone, last_time_s, track)) WITHOUT ROWID",
 }
+_FILTERED_BY = "mean_length_m, mean_speed_m_s, duration_s"
+"""Part of indexes, so that rows that do not fit are passed over without being read."""
+BY_TIME, BY_SONAR, BY_CLASS = "tracks_in_time", "tracks_of_sonar", "tracks_of_class"
+BY_LENGTH, BY_SPEED, BY_DURATION = "tracks_by_length", "tracks_by_speed", "tracks_by_duration"
+"""Indexes of tracks that questions name."""
 _INDEXES = (
-    # With what tracks are filtered by: rows that do not fit are passed over without being read.
+    # Of older versions.
     "DROP INDEX IF EXISTS tracks_by_time",
     "DROP INDEX IF EXISTS tracks_by_sonar_and_time",
-    "CREATE INDEX IF NOT EXISTS tracks_to_filter ON tracks "
-    "(last_time_s, id, sonar, label, mean_length_m, mean_speed_m_s, duration_s)",
-    "CREATE INDEX IF NOT EXISTS tracks_of_sonar_to_filter ON tracks "
-    "(sonar, last_time_s, id, label, mean_length_m, mean_speed_m_s, duration_s)",
+    "DROP INDEX IF EXISTS tracks_to_filter",
+    "DROP INDEX IF EXISTS tracks_of_sonar_to_filter",
+    f"CREATE INDEX IF NOT EXISTS {BY_TIME} ON tracks (last_time_s, id, {_FILTERED_BY}, sonar, label)",
+    f"CREATE INDEX IF NOT EXISTS {BY_SONAR} ON tracks (sonar, last_time_s, id, {_FILTERED_BY}, label)",
+    f"CREATE INDEX IF NOT EXISTS {BY_CLASS} ON tracks (label, last_time_s, id, {_FILTERED_BY}, sonar)",
+    # Their ends are the ids.
+    f"CREATE INDEX IF NOT EXISTS {BY_LENGTH} ON tracks (mean_length_m)",
+    f"CREATE INDEX IF NOT EXISTS {BY_SPEED} ON tracks (mean_speed_m_s)",
+    f"CREATE INDEX IF NOT EXISTS {BY_DURATION} ON tracks (duration_s)",
     "CREATE INDEX IF NOT EXISTS events_by_time ON events (time_s)",
 )
 _VIEWS = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..archive import ArchiveReader, TrackFilter
-from ..archive.queries import METRICS
+from ..archive.metrics_history import METRICS
 from ..outputs.track_summary import SUMMARY_KEYS
 from ..times import iso_time
 from .places import PLACE_COLUMNS

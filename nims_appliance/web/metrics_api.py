@@ -13,7 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest
 
-from ..archive.queries import METRICS, MetricsHistory
+from ..archive.metrics_history import METRICS, MetricsHistory
 from ..pipeline.metrics import MetricsBin
 from ..times import iso_time
 from . import arguments

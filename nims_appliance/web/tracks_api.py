@@ -12,7 +12,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import BadRequest, NotFound
 
 from ..archive import TrackFilter
-from ..archive.queries import SORTED_BY
+from ..archive.track_pages import SORTED_BY
 from ..export.places import Places
 from ..export.tables import TRACK_COLUMNS
 from ..export.text import csv_page

@@ -51,8 +51,8 @@ def _make_track(number: int, **changes) -> TrackSummary:
     return TrackSummary(**(values | changes))
 
 
-def _make_result(*tracks: TrackSummary) -> PingResult:
-    return PingResult("pen", 1, 1, 1.7e9, 0.0, 0.0, "", np.zeros(0, DETECTION), (), tracks)
+def _make_result(*tracks: TrackSummary, sonar_id: str = "pen") -> PingResult:
+    return PingResult(sonar_id, 1, 1, 1.7e9, 0.0, 0.0, "", np.zeros(0, DETECTION), (), tracks)
 
 
 class _Running:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 import trio
 
-from nims_appliance.archive import ArchiveError, ArchiveReader, TrackFilter, queries
+from nims_appliance.archive import ArchiveError, ArchiveReader, TrackFilter, queries, schema, track_pages
 from nims_appliance.archive.schema import connect
 
 
@@ -124,26 +127,119 @@ def test_sorting_by_something_else_is_refused(tmp_path: Path) -> None:
         ArchiveReader(tmp_path / "nims.sqlite3").tracks(sort="id; DROP TABLE tracks")
 
 
+def plan_of(reader: ArchiveReader, monkeypatch, *args: Any, **kwargs: Any) -> str:
+    """Return how SQLite finds the tracks of a page."""
+    asked: list[str] = []
+    with reader._open() as database, monkeypatch.context() as patched:
+        database.set_trace_callback(asked.append)
+        patched.setattr(reader, "_open", lambda: nullcontext(database))
+        reader.tracks(*args, **kwargs)
+        database.set_trace_callback(None)
+        query = next(text for text in asked if text.startswith("SELECT id, "))
+        return ", ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {query}")) + ","
+
+
 @pytest.mark.parametrize(
-    ("wanted", "index"),
+    ("wanted", "sort", "index"),
     [
-        (TrackFilter(), "tracks_to_filter"),
-        (TrackFilter(sonar="pen"), "tracks_of_sonar_to_filter"),
-        (TrackFilter(sonar="pen", from_s=1.0, to_s=2.0), "tracks_of_sonar_to_filter"),
+        (TrackFilter(), "last_time_s", schema.BY_TIME),
+        (TrackFilter(from_s=1.0, to_s=2.0), "last_time_s", schema.BY_TIME),
+        (TrackFilter(sonar="pen"), "last_time_s", schema.BY_SONAR),
+        (TrackFilter(sonar="pen", label="fish", from_s=1.0, to_s=2.0), "last_time_s", schema.BY_SONAR),
+        (TrackFilter(label="fish"), "last_time_s", schema.BY_CLASS),
+        (TrackFilter(), "mean_length_m", schema.BY_LENGTH),
+        (TrackFilter(), "mean_speed_m_s", schema.BY_SPEED),
+        (TrackFilter(), "duration_s", schema.BY_DURATION),
     ],
 )
-def test_pages_by_time_walk_along_an_index(tmp_path: Path, monkeypatch, wanted: TrackFilter, index: str) -> None:
+def test_pages_walk_along_an_index(tmp_path: Path, monkeypatch, wanted: TrackFilter, sort: str, index: str) -> None:
     connect(tmp_path / "nims.sqlite3").close()
-    asked: list[str] = []
     reader = ArchiveReader(tmp_path / "nims.sqlite3")
-    with reader._open() as database:
-        database.set_trace_callback(asked.append)
-        monkeypatch.setattr(reader, "_open", lambda: nullcontext(database))
-        reader.tracks(wanted, after=(5.0, 7))
-        database.set_trace_callback(None)
-        plan = " ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {asked[0]}"))
-    assert index in plan
-    assert "TEMP B-TREE" not in plan
+    plan = plan_of(reader, monkeypatch, wanted, sort=sort, after=(5.0, 7))
+    assert re.search(rf"INDEX {index}\b", plan)
+    # Only what is on the page is sorted again.
+    assert plan.count("TEMP B-TREE") == 1
+
+
+async def test_a_bound_that_few_tracks_pass_is_looked_up_first(
+    tmp_path: Path, make_running, make_result, make_track, monkeypatch
+) -> None:
+    tracks = [make_track(number, mean_length_m=number / 10, mean_speed_m_s=1.0) for number in range(1, 31)]
+    reader = await fill(tmp_path, make_running, [make_result(*tracks)])
+    monkeypatch.setattr(track_pages, "FEW", 5)
+    few = TrackFilter(min_length_m=2.75, min_speed_m_s=0.5)
+    assert f"INDEX {schema.BY_LENGTH} (" in plan_of(reader, monkeypatch, few)
+    assert [track["id"] for track in reader.tracks(few)[0]] == [30, 29, 28]
+    many = TrackFilter(min_length_m=0.55, min_speed_m_s=0.5)
+    assert f"INDEX {schema.BY_TIME}," in plan_of(reader, monkeypatch, many)
+    assert len(reader.tracks(many)[0]) == 25
+
+
+@pytest.mark.parametrize("indexed", [True, False], ids=["this version's file", "older version's file"])
+async def test_pages_of_every_filter_and_order_are_what_looking_at_each_track_gives(
+    tmp_path: Path, make_running, make_result, make_track, monkeypatch, indexed: bool
+) -> None:
+    chance = random.Random(5)
+    some = (math.nan, 0.25, 0.5, 1.0)
+    tracks = [
+        make_track(
+            number,
+            label=chance.choice(["", "fish", "seal"]),
+            mean_length_m=chance.choice(some),
+            mean_speed_m_s=chance.choice(some),
+            first_time_s=1000.0,
+            last_time_s=1000.0 + chance.randrange(20),
+        )
+        for number in range(1, 61)
+    ]
+    reader = await fill(tmp_path, make_running, [make_result(*tracks[:40]), make_result(*tracks[40:], sonar_id="dam")])
+    if not indexed:
+        with closing(sqlite3.connect(reader.path)) as database, database:
+            for name in (schema.BY_TIME, schema.BY_SONAR, schema.BY_CLASS, schema.BY_LENGTH, schema.BY_SPEED):
+                database.execute(f"DROP INDEX {name}")
+    monkeypatch.setattr(track_pages, "FEW", 12)
+    everything = reader.tracks(limit=1000)[0]
+    assert len(everything) == 60
+
+    def passes(track: dict[str, Any], wanted: TrackFilter) -> bool:
+        def within(value: float | None, least: float | None, most: float | None = None) -> bool:
+            if least is None and most is None:
+                return True
+            return value is not None and (least is None or value >= least) and (most is None or value <= most)
+
+        return (
+            (not wanted.sonar or track["sonar"] == wanted.sonar)
+            and (wanted.label is None or track["label"] == wanted.label)
+            and (wanted.from_s is None or track["last_time_s"] >= wanted.from_s)
+            and (wanted.to_s is None or track["last_time_s"] < wanted.to_s)
+            and within(track["mean_length_m"], wanted.min_length_m, wanted.max_length_m)
+            and within(track["mean_speed_m_s"], wanted.min_speed_m_s, wanted.max_speed_m_s)
+            and within(track["duration_s"], wanted.min_duration_s)
+        )
+
+    for _ in range(150):
+        wanted = TrackFilter(
+            sonar=chance.choice(["", "", "pen", "dam"]),
+            label=chance.choice([None, None, "", "fish"]),
+            from_s=chance.choice([None, None, 1005.0]),
+            to_s=chance.choice([None, None, 1015.0]),
+            min_length_m=chance.choice([None, None, 0.5, 0.9, 2.0]),
+            max_speed_m_s=chance.choice([None, None, 0.5]),
+            min_duration_s=chance.choice([None, None, 10.0, 18.5]),
+        )
+        sort = chance.choice(["last_time_s", "id", "mean_length_m", "mean_speed_m_s", "duration_s", "label"])
+        descending = chance.random() < 0.5
+        fitting = [track for track in everything if passes(track, wanted)]
+        valued = sorted(
+            (track for track in fitting if track[sort] is not None),
+            key=lambda track: (track[sort], track["id"]),
+            reverse=descending,
+        )
+        valued += sorted(
+            (track for track in fitting if track[sort] is None), key=lambda track: track["id"], reverse=descending
+        )
+        found = all_pages(reader, 7, wanted=wanted, sort=sort, descending=descending)
+        assert found == [track["id"] for track in valued], (wanted, sort, descending)
 
 
 SERIES = ("pen", "", 0)
