@@ -73,6 +73,18 @@ def lock_data(data: Path) -> Iterator[None]:
         yield
 
 
+def is_at(path: Path, known: os.stat_result) -> bool:
+    """Return whether a path still leads to the file or folder that it led to before.
+
+    It does not when that was moved or deleted, or when its disk was pulled out or came back.
+    """
+    try:
+        now = path.stat()
+    except OSError:
+        return False
+    return (now.st_dev, now.st_ino) == (known.st_dev, known.st_ino)
+
+
 def holder_of(data: Path) -> str:
     """Return the process number of the appliance that holds a data folder; "" if none does."""
     try:

@@ -20,6 +20,7 @@ import trio
 
 from .archive import Oldest
 from .context import Context
+from .data_folder import is_at
 from .health import Part
 from .recording.clips import ClipStore
 from .recording.files import CLIPS_FOLDER, FOLDER, INDEX_SUFFIX, Recording, list_recordings
@@ -153,6 +154,7 @@ class Storage:
         self.removed_bytes = 0
         self.removed_rows = 0
         self._began_s = time.time(), time.monotonic()
+        self._folder = context.data.stat()
         part.statistics = self.statistics
 
     async def run(self) -> None:
@@ -200,6 +202,13 @@ class Storage:
             part.last_error = f"cannot look at {context.data}: {error.strerror or error}"
             part.set("failed", part.last_error)
             return
+        # Recordings and archive go on in what is there; users and settings do not.
+        part.warning = (
+            ""
+            if is_at(context.data, self._folder)
+            else f"{context.data} is not the folder of the start: it was moved or deleted, or its disk was changed. "
+            "Settings and users of the next start are those in it now: put the folder back, or start again"
+        )
         self.removed_files += removed.files
         self.removed_bytes += removed.bytes
         if removed.files:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from nims_appliance import storage
+from nims_appliance.config.store import ConfigStore
+from nims_appliance.context import Context
+from nims_appliance.plugin_host.host import PluginHost
 from nims_appliance.recording.clips import Clip, ClipStore
 from nims_appliance.recording.files import CLIPS_FOLDER, FOLDER, INDEX_SUFFIX
 from nims_appliance.settings import StorageSettings
@@ -124,3 +127,22 @@ def test_what_cannot_be_removed_is_told_and_hinders_nothing(disk: Disk, monkeypa
     removed = disk.clean(recordings_days=1)
     assert disk.left(FOLDER) == [stuck]
     assert removed.errors == [f"{FOLDER}/pen/{stuck}: Permission denied"]
+
+
+async def test_another_folder_in_place_of_the_data_folder_is_told_on_every_page(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    plugins = PluginHost.load(None)
+    context = Context(data, ConfigStore.load(data, plugins=plugins), plugins)
+    part = context.health.part("storage")
+    looks = storage.Storage(context, part)
+    await looks._look()
+    assert (part.state, part.warning) == ("running", "")
+    data.rename(tmp_path / "gone")
+    data.mkdir()
+    await looks._look()
+    assert "is not the folder of the start" in part.warning
+    data.rmdir()
+    (tmp_path / "gone").rename(data)
+    await looks._look()
+    assert part.warning == ""

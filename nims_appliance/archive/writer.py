@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections import deque
@@ -14,9 +15,11 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from ..bus import Bus, all_within
+from ..data_folder import is_at
 from ..health import Part
 from ..pipeline.metrics import MetricsBin
 from ..pipeline.results import PingResult, TrackSummary
+from ..times import iso_time
 from . import tallies
 from .poses import PoseRow, PoseTrail, insert_poses
 from .queries import ArchiveReader
@@ -95,6 +98,10 @@ class Archive:
         self._series: dict[tuple[str, str, int], int] = {}
         """Ids of the present file."""
         self._database: sqlite3.Connection | None = None
+        self._opened = os.stat_result((0,) * 10)
+        """Of the file to which the connection leads."""
+        self._gone = ""
+        """That this file is no longer where it was; told when the present one has been written."""
         self._one_at_a_time = trio.Lock()
         """Holds the connection: it is used by one worker thread at a time."""
         part.statistics = self.statistics
@@ -228,6 +235,10 @@ class Archive:
             backlog.done(last, len(items) - bad, bad)
         if self._part.state == "failed":
             log.info("archive: %s can be written again", self.path)
+        if self._gone:
+            log.error("archive: %s", self._gone)
+            self.event("archive", "replaced", self._gone)
+            self._part.warning, self._gone = self._gone, ""
         self._part.set("running", str(self.path))
         return True
 
@@ -264,8 +275,14 @@ class Archive:
         return min(bad, len(bins))
 
     def _open(self) -> sqlite3.Connection:
-        if self._database is not None and self.path.exists():
-            return self._database
+        if self._database is not None:
+            if is_at(self.path, self._opened):
+                return self._database
+            # SQLite would go on writing what nobody finds.
+            self._gone = (
+                f"{self.path} was moved or deleted, or its disk was changed, at {iso_time(time.time())}: "
+                "what is there now is used; earlier tracks are where the file was taken to"
+            )
         self._close()
         try:
             self._database = connect(self.path)
@@ -278,6 +295,7 @@ class Archive:
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
             self._database = connect(self.path)
+        self._opened = self.path.stat()
         return self._database
 
     def _close(self) -> None:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..data_folder import is_at
 from ..frame import Arrival
+from ..times import iso_time
 from . import container
 from .container import Header, Kind
 
@@ -93,10 +96,22 @@ class FileWriter:
             self.close()
             raise
 
-    def sync(self) -> None:
-        """Make what was written survive a power cut."""
-        if self._data is not None:
-            os.fdatasync(self._data)
+    def sync(self) -> str:
+        """Make what was written survive a power cut.
+
+        Returns: what became of the file where it is no longer at its place; "" otherwise. The next piece then begins
+          another.
+        """
+        if self._data is None or self.path is None:
+            return ""
+        os.fdatasync(self._data)
+        written = os.fstat(self._data)
+        if is_at(self.path, written):
+            return ""
+        fate = "moved, or its disk was changed" if written.st_nlink else "deleted"
+        text = f"{self.path.name} was {fate} while it was written, at {iso_time(time.time())}: another was begun"
+        self.close()
+        return text
 
     def close(self) -> None:
         """End the file; the next piece begins another."""

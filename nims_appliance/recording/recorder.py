@@ -66,6 +66,8 @@ class Recorder:
         """Not yet marked in the recording."""
         self._writer = FileWriter(self._folder, format, file_s=1.0, file_bytes=1)
         self._synced_s = 0.0
+        self._gone = ""
+        """What became of the file that was being written; not yet told."""
         self.written_bytes = 0
         self.lost_bytes = 0
         part.statistics = self.statistics
@@ -119,7 +121,7 @@ class Recorder:
         if not self._queue and not self._wanted():
             if self._writer.path is not None:
                 await trio.to_thread.run_sync(self._writer.close, abandon_on_cancel=True)
-            self._part.last_error = ""
+            self._part.last_error = self._part.warning = ""
             self._part.set("stopped", "switched off")
             return True
         batch, self._queue = list(self._queue), deque()
@@ -137,6 +139,9 @@ class Recorder:
             self._part.set("failed", f"{error}; {self.lost_bytes / 1e6:.1f} MB lost so far")
             return False
         self.written_bytes += size
+        if self._gone:
+            log.error("%s: %s", self._part.name, self._gone)
+            self._part.warning, self._gone = self._gone, ""
         if self._part.state == "failed":
             log.info("%s: recording again", self._part.name)
         if self._writer.path is None:
@@ -163,7 +168,7 @@ class Recorder:
             self._writer.write(batch)
             moment_s = time.monotonic()
             if moment_s - self._synced_s >= SYNC_INTERVAL_S:
-                self._writer.sync()
+                self._gone = self._writer.sync() or self._gone
                 self._synced_s = moment_s
         except OSError as error:
             self._writer.close()

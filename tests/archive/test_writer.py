@@ -173,6 +173,31 @@ async def test_a_deleted_file_is_made_again(tmp_path: Path, make_running, rows) 
     assert rows(tmp_path) == [(2,)]
 
 
+async def test_a_folder_that_is_moved_away_and_comes_back_is_told_and_nothing_is_lost(
+    tmp_path: Path, make_running, rows
+) -> None:
+    data, gone, meanwhile = (tmp_path / name for name in ("data", "gone", "meanwhile"))
+    running = make_running(data)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(running.archive.run, running.results, running.metrics)
+        running.publish(1)
+        await running.until_written(1)
+        assert running.part.warning == ""
+        data.rename(gone)
+        running.publish(2)
+        await running.until_written(2)
+        assert "nims.sqlite3 was moved or deleted, or its disk was changed" in running.part.warning
+        # As a disk that is mounted again: another file is there under the same name.
+        data.rename(meanwhile)
+        gone.rename(data)
+        running.publish(3)
+        await running.until_written(3)
+        running.close()
+    assert (rows(data), rows(meanwhile)) == ([(1,), (3,)], [(2,)])
+    told = [rows(folder, "SELECT id FROM events WHERE kind = 'replaced'") for folder in (data, meanwhile)]
+    assert sum(map(len, told)) == 2
+
+
 async def test_what_was_published_before_a_cancel_does_not_hang(tmp_path: Path, make_running) -> None:
     running = make_running(tmp_path)
     async with trio.open_nursery() as nursery:

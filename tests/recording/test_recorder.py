@@ -180,6 +180,29 @@ async def test_a_full_disk_is_told_and_recording_goes_on_when_there_is_room(tmp_
     assert lost == [(3).to_bytes(8, "little")]
 
 
+@pytest.mark.parametrize("fate", ["moved, or its disk was changed", "deleted"])
+async def test_a_file_that_is_taken_away_while_it_is_written_is_told_and_another_is_begun(
+    tmp_path: Path, monkeypatch, fate: str
+) -> None:
+    monkeypatch.setattr("nims_appliance.recording.recorder.SYNC_INTERVAL_S", 0.05)
+    rig = Rig(tmp_path / "data")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rig.recorder.run)
+        rig.send(b"one")
+        await until(lambda: rig.recorder.written_bytes == 3)
+        if fate == "deleted":
+            rig.recorder.path.unlink()
+        else:
+            (tmp_path / "data").rename(tmp_path / "gone")
+        await until(lambda: rig.part.warning)
+        assert f".nimsrec was {fate} while it was written, at 20" in rig.part.warning
+        rig.send(b"two")
+        await until(lambda: rig.recorder.written_bytes == 6)
+        nursery.cancel_scope.cancel()
+    kept = {folder: [payload for _, payload in records(tmp_path / folder) if payload] for folder in ("data", "gone")}
+    assert kept == {"data": [b"two"], "gone": [] if fate == "deleted" else [b"one"]}
+
+
 async def test_the_archive_keeps_its_room(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(globals(), "SETTINGS", RecordingSettings(reserve_mb=1e9))
     rig = Rig(tmp_path)
