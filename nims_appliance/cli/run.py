@@ -67,6 +67,7 @@ def run_command(
     settings: tuple[str, ...],
 ) -> None:
     """Run the appliance until Ctrl-C."""
+    rubbish.share_freed_memory()
     given: dict[str, Any] = dict(DEMO) if demo else {}
     for text in sonars:
         given |= parse_sonar(text)
