@@ -230,7 +230,8 @@ class Vitals:
         if disk.free_bytes < LOW_FRACTION * disk.total_bytes:
             return f"only {disk.free_bytes / 1e9:.1f} GB of the disk are free"
         if disk.left_s is not None and disk.left_s < LOW_HOURS * 3600:
-            return f"the disk is full in {disk.left_s / 3600:.0f} h at the present rate"
+            left = f"{disk.left_s / 3600:.0f} h" if disk.left_s >= 7200 else f"{disk.left_s / 60:.0f} min"
+            return f"the disk is full in {left} at the present rate"
         return ""
 
     def _look_at_processor(self) -> None:

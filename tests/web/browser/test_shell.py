@@ -83,6 +83,35 @@ def test_every_page_tells_problems_and_state(context: Context, serving, open_pag
         expect(page.locator("#strip [data-is=disk]")).to_have_attribute("data-level", "warn")
 
 
+BAR = """() => {
+    const shown = [...document.querySelectorAll(".bar > *, .bar nav a, .bar .menu > *, .strip a, .account > *")]
+        .filter((part) => !part.matches(".menu, .strip, .bar nav, .account") && part.checkVisibility())
+        .map((part) => [part.textContent.trim(), part.getBoundingClientRect()])
+        .filter(([, box]) => box.width > 0).sort((a, b) => a[1].left - b[1].left);
+    const faults = [];
+    for (const [n, [text, box]] of shown.entries()) {
+        if (box.left < 0 || box.right > innerWidth) faults.push(`${text} is outside`);
+        if (box.height > 60) faults.push(`${text} is broken into lines`);
+        if (n && box.left < shown[n - 1][1].right - 1) faults.push(`${text} lies over ${shown[n - 1][0]}`);
+    }
+    return faults;
+}"""
+
+
+def test_nothing_in_the_bar_is_broken_or_lies_over_another(context: Context, users, serving, open_page) -> None:
+    context.health.part("disk").statistics = lambda: {"free_bytes": 41 * 10**9, "left_s": 7200.0}
+    context.health.part("clock").statistics = lambda: {"synchronised": False, "error_s": None}
+    with serving(context) as server:
+        page = open_page(server.url + "health", 1600, user="ada")
+        page.wait_for_selector("#connection[data-state=live]")
+        page.evaluate("""() => { const part = document.querySelector("#strip [data-is=recording]");
+            part.hidden = false; part.querySelector("b").textContent = "upstream, downstream, fish-ladder"; }""")
+        expect(page.get_by_role("link", name="Users")).to_be_visible()
+        for width in (1600, 1440, 1366, 1280, 1180, 1100, 1024, 993, 970, 900, 820, 600, 390, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(BAR) == [], width
+
+
 def test_pages_of_admins_are_in_nobody_elses_bar(context: Context, users, serving, open_page) -> None:
     with serving(context) as server:
         anybody, admin = (
