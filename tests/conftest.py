@@ -29,7 +29,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     clock = next((value for value in arguments.values() if isinstance(value, trio.testing.MockClock)), None)
 
     async def run_with_deadline() -> None:
-        deadline_s = 3600.0 if clock else DEADLINE_S
+        deadline_s = 3 * 3600.0 if clock else DEADLINE_S
         with trio.fail_after(deadline_s):
             await pyfuncitem.obj(**arguments)
 

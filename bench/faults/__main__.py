@@ -26,6 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=KILLS, help=f"how often it is killed [default: {KILLS}]")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument(
+        "--away", type=float, default=peers.AWAY_S, help="how long the peers are, seconds [default: 20]"
+    )
     parser.add_argument("--only", choices=("kills", "disks", "clocks", "peers"), action="append")
     parser.add_argument("--zipapp", type=Path, help="the appliance to be tried; else this checkout")
     parser.add_argument("--results", type=Path, default=FOLDER / "results", help="folder of the JSON files")
@@ -40,7 +43,7 @@ def main() -> None:
         campaigns: dict[str, Callable[[], list[str]]] = {
             "disks": lambda: disks.run(report, folder, command),
             "clocks": lambda: clocks.run(report, folder, command),
-            "peers": lambda: peers.run(report, folder, command),
+            "peers": lambda: peers.run(report, folder, command, arguments.away),
             "kills": lambda: kills.run(report, plugins, folder, command, arguments.kills, arguments.seed),
         }
         for campaign in arguments.only or campaigns:

@@ -391,3 +391,47 @@ def test_a_port_that_nobody_listens_on(tmp_path: Path) -> None:
         port = sock.getsockname()[1]
     error = trio.run(tried, f"tcp://127.0.0.1:{port}")
     assert "refused" in str(error)
+
+
+async def test_what_a_server_missed_in_an_hour_comes_in_order_when_it_is_back(
+    tmp_path: Path, monkeypatch, autojump_clock
+) -> None:
+    """More than memory holds waits on disk, and the longest pause between two attempts is a minute."""
+
+    async def here(work, *args, **_):
+        await trio.lowlevel.checkpoint()
+        return work(*args)
+
+    # Virtual time does not wait for threads.
+    monkeypatch.setattr(trio.to_thread, "run_sync", here)
+    for name, value in (("FIRST_RETRY_S", 1.0), ("LONGEST_RETRY_S", 60.0), ("KEEP_S", 0.5), ("MOST_WAITING", 50)):
+        monkeypatch.setattr(senders, name, value)
+    attempts: list[float] = []
+    arrived: list[tuple[float, bytes]] = []
+    hour = trio.current_time(), trio.current_time() + 3600.0
+
+    class Server:
+        async def __call__(self, body: bytes) -> None:
+            attempts.append(trio.current_time())
+            if attempts[-1] < hour[1]:
+                raise UndeliveredError("nobody answers", again=True)
+            arrived.append((attempts[-1], body))
+
+        async def close(self) -> None:
+            return
+
+    sender = QueuedSender(parse_action("http://there/hook"), Server(), Outbox(tmp_path))
+    bodies = [b"%d" % number for number in range(600)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.run)
+        for body in bodies:
+            assert sender.send(body)
+            await trio.sleep(3600 / len(bodies))
+        while len(arrived) < len(bodies):
+            await trio.sleep(1.0)
+        nursery.cancel_scope.cancel()
+    assert [body for _, body in arrived] == bodies
+    assert arrived[-1][0] < hour[1] + 70
+    assert 60 <= len([moment for moment in attempts if moment < hour[1]]) <= 75
+    assert sender.lost == 0
+    assert Outbox(tmp_path).first("http://there/hook") == []
