@@ -22,10 +22,10 @@ from .. import __version__
 from ..bus import LATEST, all_within
 from ..outputs.track_message import describe_result, iso_time
 from .auth import current, needs
+from .hypercorn_streams import Message, text_message
 from .pagesocket import config_message
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import WebState, to_json
-from .transport import Message, text_message
 
 if TYPE_CHECKING:
     from ..context import Context, Sonar

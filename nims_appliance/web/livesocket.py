@@ -23,10 +23,11 @@ from quart_trio import QuartTrio
 from ..bus import all_within
 from .auth import needs
 from .detail import Detail
+from .hypercorn_streams import CONNECTION, Message, binary_message, text_message
 from .metrics_api import describe_bin
 from .sockets import follow_sonars, ignore, serve_socket
 from .state import STATE_INTERVAL_S, WebState, to_json
-from .transport import CONNECTION, Connection, Message, binary_message, text_message
+from .transport import Connection
 
 if TYPE_CHECKING:
     from ..context import Context, Sonar

@@ -28,9 +28,9 @@ from ..config.store import ChangeError, Preview
 from ..config.yaml import MAX_DEPTH
 from ..errors import ConfigError
 from .auth import access, check_settings, current, current_again, needs
+from .hypercorn_streams import text_message
 from .sockets import serve_socket
 from .state import from_json, to_json
-from .transport import text_message
 
 if TYPE_CHECKING:
     from ..config.store import ConfigChange, ConfigStore

@@ -16,7 +16,7 @@ from ..outputs.track_summary import describe_summary
 from ..pipeline.display import reduced
 from ..pipeline.results import PingResult, TrackState
 from .detail import REDUCTIONS
-from .transport import Message, binary_message, text_message
+from .hypercorn_streams import Message, binary_message, text_message
 
 if TYPE_CHECKING:
     from ..context import Context, Sonar

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from nims_appliance.context import Context
-from nims_appliance.web import bodies, transport
+from nims_appliance.web import bodies, hypercorn_streams, transport
 from nims_appliance.web.pagesocket import describe_config
 from nims_appliance.web.security import HEADERS
 
@@ -104,7 +104,7 @@ async def test_a_body_that_comes_slowly_is_given_up(
 async def test_a_body_that_nobody_reads_holds_no_connection(
     context: Context, serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "LINGER_S", 10.0)  # on a busy machine too
+    monkeypatch.setattr(hypercorn_streams, "LINGER_S", 10.0)  # on a busy machine too
     async with serve(context) as port:
         head = (
             b"PUT /api/v1/files/plugins/x.py HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1500000\r\n"

@@ -21,7 +21,7 @@ from wsproto.events import BytesMessage, Ping, TextMessage
 from nims_appliance.context import Context
 from nims_appliance.frame import Frame
 from nims_appliance.pipeline.display import DisplayEncoder, Picture
-from nims_appliance.web import transport
+from nims_appliance.web import hypercorn_streams, transport
 from nims_appliance.web.server import MAX_MESSAGE_BYTES
 
 HANDSHAKE = (
@@ -65,8 +65,8 @@ async def viewers_are(context: Context, port: int, number: int) -> None:
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536, 200_000])
 def test_a_message_is_framed_as_wsproto_frames_it(length: int) -> None:
     connection = wsproto.Connection(wsproto.ConnectionType.SERVER)
-    assert transport.binary_message(b"x" * length) == connection.send(BytesMessage(data=b"x" * length))
-    assert transport.text_message(b"y" * length) == connection.send(TextMessage(data="y" * length))
+    assert hypercorn_streams.binary_message(b"x" * length) == connection.send(BytesMessage(data=b"x" * length))
+    assert hypercorn_streams.text_message(b"y" * length) == connection.send(TextMessage(data="y" * length))
 
 
 async def test_a_picture_reaches_all_sockets_without_a_copy(
