@@ -154,7 +154,7 @@ def test_lines_have_the_colours_of_the_palette(context, filled, serving, open_pa
     end_s = time.time() - 5
     filled(*(make_bin(end_s - 5 * k, -60.0 - k % 9) for k in range(200)))
     with serving(context) as server:
-        page = open_page(f"{server.url}charts", 900, 700)
+        page = open_page(f"{server.url}charts", 1000, 700)
         expect(page.locator(".chart[data-quantity=sv_db] .value")).to_have_text("−60.0")
         page.locator(f".palettes [value={palette}]").check()
         rgb = pixels(page.locator(".chart[data-quantity=sv_db] .u-over"))
