@@ -21,7 +21,7 @@ from .processes import Appliance
 from .report import Report, percentile
 
 GROUP = "Last byte of a ping -> datagram to a camera, 256 x 1500, whole appliance"
-RINGS, RING_M = 120, 0.25
+RINGS, RING_M = 100, 0.3
 
 
 class Camera(threading.Thread):

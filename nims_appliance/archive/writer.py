@@ -123,6 +123,8 @@ class Archive:
         removed = Forgotten()
         while self._part.state == "running":
             async with self._one_at_a_time:
+                if self._part.state != "running":
+                    break  # it was closed meanwhile, and is not to be opened again
                 done, error = await trio.to_thread.run_sync(self._try_to_forget, oldest)
             removed.tracks += done.tracks
             removed.bins += done.bins
@@ -187,6 +189,7 @@ class Archive:
             finally:
                 with trio.CancelScope(shield=True):
                     async with self._one_at_a_time:
+                        self._part.set("stopped")
                         await trio.to_thread.run_sync(self._close)
             if self._anything_waits():
                 log.error("archive: %s could not be written: %s", self._what_waits(), self._part.last_error)
