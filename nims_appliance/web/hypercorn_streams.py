@@ -162,27 +162,13 @@ class HttpProtocol(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         headers = {name.lower(): value.lower() for name, value in request.headers}
         connection = [token.strip() for token in headers.get(b"connection", b"").split(b",")]
-        if (
+        is_websocket = (
             request.method == b"GET"
             and headers.get(b"upgrade", b"").strip() == b"websocket"
             and b"upgrade" in connection
-        ):
-            self.stream = _WebSocketStream(
-                self.app,
-                self.config,
-                self.context,
-                self.task_group,
-                self.ssl,
-                self.client,
-                self.server,
-                self.stream_send,
-                STREAM_ID,
-            )
-            assert isinstance(self.connection, h11.Connection)
-            self.connection = H11WSConnection(self.connection)
-            await self._hand_over(request)
-            return
-        self.stream = _HttpStream(
+        )
+        kind = _WebSocketStream if is_websocket else _HttpStream
+        self.stream = kind(
             self.app,
             self.config,
             self.context,
@@ -193,8 +179,12 @@ class HttpProtocol(H11Protocol):
             self.stream_send,
             STREAM_ID,
         )
+        if is_websocket:
+            assert isinstance(self.connection, h11.Connection)
+            self.connection = H11WSConnection(self.connection)
         await self._hand_over(request)
-        self.keep_alive_requests += 1
+        if not is_websocket:
+            self.keep_alive_requests += 1
 
     async def _hand_over(self, request: h11.Request) -> None:
         assert self.stream is not None

@@ -78,6 +78,30 @@ async def test_tracks_that_come_while_old_ones_go_are_written(tmp_path: Path, ma
     assert rows(tmp_path) == [(number,) for number in range(1001, 1021)]
 
 
+async def test_an_archive_that_is_closed_meanwhile_is_not_opened_again(tmp_path: Path, make_running) -> None:
+    running = make_running(tmp_path)
+    archive, lock = running.archive, running.archive._one_at_a_time
+
+    async def until_waiting(tasks: int) -> None:
+        while lock.statistics().tasks_waiting < tasks:
+            await trio.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(archive.run, running.results, running.metrics)
+        running.publish(1)
+        await running.until_written(1)
+        await lock.acquire()
+        running.close()
+        await until_waiting(1)  # the last writing
+        lock.release()
+        await lock.acquire()
+        await until_waiting(1)  # the closing
+        nursery.start_soon(archive.forget, Oldest(tracks_s=2e12))
+        await until_waiting(2)
+        lock.release()
+    assert archive._database is None
+
+
 def test_room_of_old_rows_is_used_again(tmp_path: Path, make_bin) -> None:
     archive = Archive(tmp_path, Part("archive"))
     database = schema.connect(archive.path)
